@@ -1,1 +1,4 @@
 //! Stub.
+
+#[cfg(feature = "demo")]
+pub mod demo;
