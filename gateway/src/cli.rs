@@ -2,9 +2,6 @@
 
 mod check;
 
-#[cfg(feature = "demo")]
-mod demo;
-
 mod explain;
 
 mod run;
@@ -36,9 +33,6 @@ enum Verb {
     Run(run::Arguments),
     /// Read a configuration and say whether it is complete. Exits with 2 if it is not.
     Check(check::Arguments),
-    /// Three regions, an S3 store and a compute cluster on this machine, without configuration.
-    #[cfg(feature = "demo")]
-    Demo(demo::Arguments),
     /// Rank the regions for a client address, each with the reason for its place.
     Explain(explain::Arguments),
     /// Print the JSON Schema of the configuration, for editors.
@@ -57,9 +51,7 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
     match arguments.verb {
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Check(arguments) => check::run(&arguments),
-        #[cfg(feature = "demo")]
-        Verb::Demo(arguments) => demo::run(arguments),
-        Verb::Explain(arguments) => explain::run(&arguments),
+            Verb::Explain(arguments) => explain::run(&arguments),
         Verb::Schema => schema::run(),
         Verb::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "gateway", &mut std::io::stdout());

@@ -6,11 +6,10 @@ mod health_check;
 
 mod hearsay;
 
-use std::fmt;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use geo_db::Point;
+use geo_db::{Point, RegionPoint, RegionSlug};
 use http::HeaderValue;
 use http::uri::{Authority, Scheme};
 
@@ -19,29 +18,7 @@ pub(crate) use self::health_check::{PATH as HEALTH_PATH, Report, look, run as ru
 pub use self::hearsay::Hearsay;
 
 /// Most regions one fleet can have; DigitalOcean has 14.
-pub const MAX_REGIONS: usize = 16;
-
-/// A region's name, such as `ams3`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RegionName(Box<str>);
-
-impl RegionName {
-    /// A name as written in the configuration.
-    pub fn new(name: &str) -> Self {
-        Self(name.into())
-    }
-
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for RegionName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+pub const MAX_REGIONS: usize = geo_db::MAX_REGIONS;
 
 /// A region's place in its [`RegionSet`], as the configuration lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,7 +44,7 @@ pub struct Address {
 #[derive(Debug)]
 pub struct Region {
     /// Its name.
-    pub name: RegionName,
+    pub name: RegionSlug,
     /// Its name as the value of `x-edge-region`.
     pub header: HeaderValue,
     /// Where it stands.
@@ -81,10 +58,10 @@ pub struct Region {
 
 impl Region {
     /// A region that is taken to be up until the first check says otherwise.
-    pub fn new(name: &str, point: Point, address: Option<Address>, public_url: Option<String>) -> Self {
+    pub fn new(name: RegionSlug, point: Point, address: Option<Address>, public_url: Option<String>) -> Self {
         Self {
-            name: RegionName::new(name),
-            header: HeaderValue::from_str(name).unwrap_or_else(|_| HeaderValue::from_static("unnamed")),
+            name,
+            header: HeaderValue::from_str(name.as_str()).unwrap_or_else(|_| HeaderValue::from_static("unnamed")),
             point,
             address,
             public_url,
@@ -151,6 +128,11 @@ impl RegionSet {
     /// All but our own.
     pub fn peers(&self) -> impl Iterator<Item = (RegionIndex, &Region)> {
         self.iter().filter(|(index, _)| *index != self.own)
+    }
+
+    /// What geo data needs to rank them.
+    pub fn points(&self) -> Vec<RegionPoint> {
+        self.regions.iter().map(|region| RegionPoint { name: region.name, point: region.point }).collect()
     }
 
     /// How many there are.

@@ -78,7 +78,7 @@ fn running(config: &Config, arguments: &Arguments) -> Option<Explanation> {
 /// What the configuration says while every region is up.
 fn alone(config: &Config, arguments: &Arguments) -> Result<Explanation, String> {
     let geo = GeoDb::open(&config.geo).map_err(|error| error.to_string())?;
-    let points: Vec<_> = config.regions.iter().map(|(_, region)| region.point).collect();
+    let costs = CostTable::new(&config.regions.points()).map_err(|error| error.to_string())?;
     let available = match &arguments.route {
         None => None,
         Some(name) => Some(config.available(name).ok_or_else(|| format!("no route is named {name:?}"))?),
@@ -87,7 +87,7 @@ fn alone(config: &Config, arguments: &Arguments) -> Result<Explanation, String> 
         has_upstream: available.is_none_or(|available| available[index.get()]),
         ..ALL_UP
     };
-    Ok(explain(&config.regions, &geo, &CostTable::new(&points), arguments.ip, standing, false))
+    Ok(explain(&config.regions, &geo, &costs, arguments.ip, standing, false))
 }
 
 fn print(explanation: &Explanation) {

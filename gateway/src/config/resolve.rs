@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use geo_db::Point;
+use geo_db::{Point, RegionSlug};
 use http::header::HeaderName;
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Method, StatusCode, Uri};
@@ -257,9 +257,7 @@ fn regions(files: &[RegionFile], own: &str) -> Result<RegionSet, Invalid> {
 }
 
 fn region(file: &RegionFile, own: &str) -> Result<Region, Invalid> {
-    if HeaderValue::from_str(&file.name).is_err() {
-        return Err(Invalid::new("name", "must be visible ASCII"));
-    }
+    let name: RegionSlug = file.name.parse().map_err(|error| Invalid::new("name", error))?;
     let written = file.location.map(|location| Point { lat: location.latitude, lon: location.longitude });
     if written.is_some_and(|point| point.lat.abs() > 90.0 || point.lon.abs() > 180.0) {
         return Err(Invalid::new("location", "latitude is within ±90 degrees, longitude within ±180"));
@@ -274,7 +272,7 @@ fn region(file: &RegionFile, own: &str) -> Result<Region, Invalid> {
     }
     let public_url = file.public_url.as_deref().map(|url| address_text(url).map_err(|e| e.within("public_url"))).transpose()?;
     let address = address.map(|(scheme, authority)| Address { scheme, authority });
-    Ok(Region::new(&file.name, point, address, public_url))
+    Ok(Region::new(name, point, address, public_url))
 }
 
 fn address_text(url: &str) -> Result<String, Invalid> {

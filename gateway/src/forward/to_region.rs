@@ -40,7 +40,7 @@ pub async fn to_region(
     let mut headers = request.headers();
     forwarded.apply(&mut headers);
     add_via(&mut headers, request.parts.version, forwarded.region);
-    headers.insert(CARRIED_HOPS, HeaderValue::from(hops));
+    headers.insert(CARRIED_HOPS, HeaderValue::from(u16::from(hops)));
     let attempt = Attempt {
         client: if request.upgrade.is_some() { &mesh.http1 } else { &mesh.http2 },
         scheme: &address.scheme,

@@ -46,6 +46,9 @@ pub enum StartError {
     /// Geo data cannot be loaded.
     #[error("geo data: {0}")]
     Geo(#[from] geo_db::OpenError),
+    /// There are more regions than can be ranked.
+    #[error(transparent)]
+    Regions(#[from] geo_db::TooManyRegions),
     /// The asset server cannot start.
     #[error("asset server: {0}")]
     Assets(#[from] asset_server::StartError),
@@ -105,10 +108,9 @@ impl Gateway {
             Some(AssetServerConfig::Remote(remote)) => Some(Assets::Remote(Arc::new(reload::upstream(&remote, &roots)))),
         };
         let geo = GeoDb::open(&config.geo)?;
-        let points: Vec<_> = config.regions.iter().map(|(_, region)| region.point).collect();
         let timeouts = config.mesh_timeouts;
         let edge = Arc::new(Edge {
-            costs: CostTable::new(&points),
+            costs: CostTable::new(&config.regions.points())?,
             geo,
             health_policy: config.health_policy,
             health_check: config.health_check,

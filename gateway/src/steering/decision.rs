@@ -7,6 +7,8 @@ use crate::region::{MAX_REGIONS, RegionIndex};
 /// Why a region has its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
+    /// An override sends this client's network here.
+    Pinned,
     /// Lowest expected round trip of all that can serve.
     Nearest,
     /// Can serve; others are nearer.
@@ -29,6 +31,7 @@ impl Reason {
     /// The word for logs, the admin API and `explain`.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Pinned => "pinned",
             Self::Nearest => "nearest",
             Self::Farther => "farther",
             Self::UnknownLocation => "unknown_location",

@@ -1,7 +1,7 @@
 //! The rules of the ranking, as a pure function.
 
 use arrayvec::ArrayVec;
-use geo_db::Proximity;
+use geo_db::Ranked;
 
 use super::decision::{Decision, Place, Reason};
 use crate::region::{MAX_REGIONS, RegionIndex, Status};
@@ -30,26 +30,28 @@ pub struct Standing {
 /// draining are out; a region in slow start stands behind the others for the clients it does not get
 /// yet; the rest go by expected round trip. If that leaves nothing, the nearest three that have the
 /// upstream are tried all the same.
-pub fn rank(proximity: &[Proximity], standing: &[Standing], spread: f32, own: RegionIndex) -> Decision {
+pub fn rank(proximity: &[Ranked], standing: &[Standing], spread: f32, own: RegionIndex) -> Decision {
     let mut places: ArrayVec<(u8, Place), MAX_REGIONS> = ArrayVec::new();
     let mut ideal = None;
     for near in proximity.iter().take(MAX_REGIONS) {
         let Some(stands) = standing.get(near.index) else { continue };
         let Ok(index) = u8::try_from(near.index) else { continue };
         let region = RegionIndex(index);
-        let rtt_ms = near.rtt_ms;
+        let rtt_ms = near.rtt.map(|rtt| rtt.as_secs_f32() * 1000.0);
         if stands.has_upstream && ideal.is_none() {
-            ideal = rtt_ms.map(|_| region);
+            ideal = Some(region).filter(|_| near.pinned || rtt_ms.is_some());
         }
         let reason = match stands.status {
             _ if !stands.has_upstream => Reason::WithoutUpstream,
             Status::Down => Reason::Down,
             Status::Draining => Reason::Draining,
             Status::Up | Status::Unknown if spread >= stands.share => Reason::SlowStart,
+            Status::Up | Status::Unknown if near.pinned => Reason::Pinned,
             Status::Up | Status::Unknown if rtt_ms.is_none() => Reason::UnknownLocation,
             Status::Up | Status::Unknown => Reason::Farther,
         };
         let class = match reason {
+            Reason::Pinned => 0,
             Reason::UnknownLocation if region == own => 0,
             Reason::UnknownLocation | Reason::Farther => 1,
             Reason::SlowStart => 2,

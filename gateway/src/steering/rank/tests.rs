@@ -1,4 +1,6 @@
-use geo_db::Proximity;
+use std::time::Duration;
+
+use geo_db::Ranked;
 
 use super::{Reason, Standing, rank};
 use crate::region::{RegionIndex, Status};
@@ -10,17 +12,24 @@ const RETURNING: Standing = Standing { share: 0.4, ..UP };
 const ELSEWHERE: Standing = Standing { has_upstream: false, ..UP };
 
 /// Region 2 is nearest, then 0, then 1.
-fn known() -> Vec<Proximity> {
-    [2, 0, 1].map(|index| Proximity { index, km: Some(1.0), rtt_ms: Some(1.0) }).to_vec()
+fn known() -> Vec<Ranked> {
+    [2, 0, 1].map(|index| Ranked { index, km: Some(1.0), rtt: Some(Duration::from_millis(1)), pinned: false }).to_vec()
 }
 
-fn unknown() -> Vec<Proximity> {
-    [0, 1, 2].map(|index| Proximity { index, km: None, rtt_ms: None }).to_vec()
+fn unknown() -> Vec<Ranked> {
+    [0, 1, 2].map(|index| Ranked { index, km: None, rtt: None, pinned: false }).to_vec()
+}
+
+/// Region 0 stands first because an override says so.
+fn pinned() -> Vec<Ranked> {
+    let mut ranked = unknown();
+    ranked[0].pinned = true;
+    ranked
 }
 
 #[test]
 fn each_rule_of_the_ranking() {
-    use Reason::{Down, Draining, FailOpen, Farther, Nearest, SlowStart, UnknownLocation, WithoutUpstream};
+    use Reason::{Down, Draining, FailOpen, Farther, Nearest, Pinned, SlowStart, UnknownLocation, WithoutUpstream};
     for (case, proximity, standing, spread, expected, ideal) in [
         ("all up", known(), [UP, UP, UP], 0.5, [(2, Nearest), (0, Farther), (1, Farther)], Some(2)),
         ("nearest down", known(), [UP, UP, DOWN], 0.5, [(0, Nearest), (1, Farther), (2, Down)], Some(2)),
@@ -32,6 +41,8 @@ fn each_rule_of_the_ranking() {
         ("all that have it are down", known(), [DOWN, ELSEWHERE, ELSEWHERE], 0.5, [(0, FailOpen), (2, WithoutUpstream), (1, WithoutUpstream)], Some(0)),
         ("unknown place", unknown(), [UP, UP, UP], 0.5, [(1, UnknownLocation), (0, UnknownLocation), (2, UnknownLocation)], None),
         ("unknown place, own down", unknown(), [UP, DOWN, UP], 0.5, [(0, UnknownLocation), (2, UnknownLocation), (1, Down)], None),
+        ("pinned", pinned(), [UP, UP, UP], 0.5, [(0, Pinned), (1, UnknownLocation), (2, UnknownLocation)], Some(0)),
+        ("pinned, down", pinned(), [DOWN, UP, UP], 0.5, [(1, UnknownLocation), (2, UnknownLocation), (0, Down)], Some(0)),
         ("only a returning one", known(), [DOWN, DOWN, RETURNING], 0.9, [(2, SlowStart), (0, Down), (1, Down)], Some(2)),
     ] {
         let decision = rank(&proximity, &standing, spread, RegionIndex(1));
