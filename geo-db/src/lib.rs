@@ -52,6 +52,8 @@ mod countries;
 
 mod watch;
 
+pub mod build;
+
 mod error;
 
 pub use address::unwrap_embedded_v4;

@@ -2,8 +2,10 @@
 //! ip-location-db), country only, or system numbers.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::net::IpAddr;
+use std::time::SystemTime;
 
 use maxminddb::{MaxMindDbError, Reader, WithinOptions};
 use serde::Deserialize;
@@ -21,38 +23,54 @@ pub(crate) fn looks_like_mmdb(bytes: &[u8]) -> bool {
     tail.windows(METADATA_MARKER.len()).any(|window| window == METADATA_MARKER)
 }
 
-/// Compiles a database; `None` if it places no address. Every network and every record is visited,
+/// What a database says about itself.
+#[derive(Clone, Debug)]
+pub(crate) struct About {
+    pub(crate) kind: String,
+    pub(crate) built: Option<SystemTime>,
+}
+
+/// Calls `take` with every network that says something. Every network and every record is visited,
 /// so damage anywhere is found here rather than by a request.
-pub(crate) fn compile(bytes: &[u8], source: Source) -> Result<Option<Layer>, MaxMindDbError> {
+pub(crate) fn for_each_network(
+    bytes: &[u8],
+    mut take: impl FnMut(IpAddr, IpAddr, &Record),
+) -> Result<About, MaxMindDbError> {
     let reader = Reader::from_source(bytes)?;
-    let mut builder = LayerBuilder::new(source);
     // Networks share records: decode each once, by where it lies in the file.
-    let mut decoded: HashMap<usize, Option<u32>> = HashMap::new();
+    let mut decoded: HashMap<usize, Record> = HashMap::new();
     for found in reader.networks(WithinOptions::default())? {
         let found = found?;
         let Some(offset) = found.offset() else { continue };
-        let number = match decoded.get(&offset) {
-            Some(&number) => number,
-            None => {
-                let record = found.decode::<Row<'_>>()?.map(|row| row.record()).unwrap_or_default();
-                let number = (!record.is_empty()).then(|| builder.intern(&record));
-                decoded.insert(offset, number);
-                number
+        let record = match decoded.entry(offset) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let row = found.decode::<Row<'_>>()?;
+                new.insert(row.map(|row| row.record()).unwrap_or_default())
             }
         };
-        if let Some(number) = number {
+        if !record.is_empty() {
             let network = found.network()?;
             let (start, end) = range_of(network.ip(), network.prefix());
-            if !builder.push(start, end, number) {
-                return Err(MaxMindDbError::invalid_database("a network ends before it starts"));
-            }
+            take(start, end, record);
         }
     }
-    if builder.is_empty() {
-        return Ok(None);
-    }
     let metadata = reader.metadata();
-    Ok(Some(builder.finish(metadata.database_type.clone(), metadata.build_time().ok())))
+    Ok(About { kind: metadata.database_type.clone(), built: metadata.build_time().ok() })
+}
+
+/// Compiles a database; `None` if it places no address.
+pub(crate) fn compile(bytes: &[u8], source: Source) -> Result<Option<Layer>, MaxMindDbError> {
+    let mut builder = LayerBuilder::new(source);
+    let mut whole = true;
+    let about = for_each_network(bytes, |start, end, record| {
+        let number = builder.intern(record);
+        whole &= builder.push(start, end, number);
+    })?;
+    if !whole {
+        return Err(MaxMindDbError::invalid_database("a network ends before it starts"));
+    }
+    Ok((!builder.is_empty()).then(|| builder.finish(about.kind, about.built)))
 }
 
 /// First and last address. IPv4 that a database keeps at `::/96` comes out as IPv4.

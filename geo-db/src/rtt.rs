@@ -10,4 +10,4 @@
 mod network;
 mod way;
 
-pub(crate) use network::{HUB_LIMIT, Network};
+pub(crate) use network::Network;

@@ -9,7 +9,7 @@ use crate::distance::{Direction, km_of_chord_squared};
 use crate::location::Point;
 
 /// Hubs through which a user may enter the network: the nearest few are enough.
-pub(crate) const HUB_LIMIT: usize = 5;
+const HUB_LIMIT: usize = 5;
 
 /// Hubs and the ways between them. Built once from the data files, then read only.
 #[derive(Debug)]
