@@ -59,11 +59,23 @@ pub fn router(
 async fn readyz(State(admin): State<Admin>) -> Response {
     let mut findings = (admin.readiness)();
     if admin.drain.has_started() {
-        findings.push(Finding { what: "server".into(), why: "draining".into(), blocking: true });
+        findings.push(Finding {
+            what: "server".into(),
+            why: "draining".into(),
+            blocking: true,
+        });
     }
     let ready = !findings.iter().any(|finding| finding.blocking);
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, axum::Json(json!({"ready": ready, "findings": findings}))).into_response()
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (
+        status,
+        axum::Json(json!({"ready": ready, "findings": findings})),
+    )
+        .into_response()
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {
