@@ -1,0 +1,78 @@
+//! Logs, all through `tracing` and all to standard error, so that standard output belongs to commands.
+//!
+//! Events of the target [`ACCESS`] are access-log lines. They are formatted by a layer of their own,
+//! because there is one for every request, and written by a thread of its own, because a slow reader of
+//! the log must never hold up a request.
+
+mod access;
+
+use std::io::IsTerminal as _;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tracing_subscriber::filter::{EnvFilter, FilterFn};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+
+/// `tracing` target of access-log events.
+pub const ACCESS: &str = "access";
+
+/// What is logged, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogFile {
+    /// `json` for machines, `text` for people. Access lines are always JSON.
+    pub format: Format,
+    /// One line for every request.
+    pub access: bool,
+}
+
+impl Default for LogFile {
+    fn default() -> Self {
+        Self {
+            format: Format::Json,
+            access: true,
+        }
+    }
+}
+
+/// Shape of log lines other than access lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// One JSON object a line.
+    Json,
+    /// For a terminal.
+    Text,
+}
+
+/// Starts logging for the process. `RUST_LOG` chooses levels; without it, `info`.
+pub fn init(config: LogFile) -> Result<(), TryInitError> {
+    let levels = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let rest = FilterFn::new(|meta| meta.target() != ACCESS);
+    let stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let (json, text) = match config.format {
+        Format::Json => (
+            Some(stderr.json().flatten_event(true).with_current_span(false)),
+            None,
+        ),
+        Format::Text => (None, Some(stderr_text())),
+    };
+    let access = config.access.then(access::Layer::start);
+    tracing_subscriber::registry()
+        .with(access.with_filter(FilterFn::new(|meta| meta.target() == ACCESS)))
+        .with(json.with_filter(levels.clone()).with_filter(rest.clone()))
+        .with(text.with_filter(levels).with_filter(rest))
+        .try_init()
+}
+
+fn stderr_text<S>() -> impl tracing_subscriber::Layer<S>
+where
+    S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
+{
+    let colour = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(colour)
+        .with_target(false)
+}
