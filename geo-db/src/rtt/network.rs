@@ -69,10 +69,10 @@ impl Network {
         self.hubs.len()
     }
 
-    /// The hubs nearest to a place.
+    /// The hubs nearest to a place. A cable that only passes by is no way in.
     pub(crate) fn access(&self, place: Direction) -> ArrayVec<Access, HUB_LIMIT> {
         let mut near: ArrayVec<(f32, usize), HUB_LIMIT> = ArrayVec::new();
-        for (number, hub) in self.hubs.iter().enumerate() {
+        for (number, hub) in self.hubs.iter().enumerate().filter(|(_, hub)| hub.area != Area::Waypoint) {
             let chord = place.chord_squared(hub.direction);
             if near.is_full() {
                 if near.last().is_some_and(|&(farthest, _)| farthest <= chord) {
