@@ -36,8 +36,12 @@ pub(crate) struct Access {
 impl Network {
     /// The network of the data files.
     pub(crate) fn world() -> &'static Self {
-        static WORLD: LazyLock<Network> =
-            LazyLock::new(|| Network::parse(include_str!("../../data/hubs.csv"), include_str!("../../data/cables.csv")));
+        static WORLD: LazyLock<Network> = LazyLock::new(|| {
+            Network::parse(
+                include_str!("../../data/hubs.csv"),
+                include_str!("../../data/cables.csv"),
+            )
+        });
         &WORLD
     }
 
@@ -51,7 +55,12 @@ impl Network {
             }
         };
         for (a, hub) in hubs.iter().enumerate() {
-            for (b, other) in hubs.iter().enumerate().skip(a + 1).filter(|(_, other)| other.area == hub.area) {
+            for (b, other) in hubs
+                .iter()
+                .enumerate()
+                .skip(a + 1)
+                .filter(|(_, other)| other.area == hub.area)
+            {
                 if let Some(ms) = hub.area.mesh_ms(hub.direction.km_to(other.direction)) {
                     join(a, b, ms);
                 }
@@ -72,7 +81,12 @@ impl Network {
     /// The hubs nearest to a place. A cable that only passes by is no way in.
     pub(crate) fn access(&self, place: Direction) -> ArrayVec<Access, HUB_LIMIT> {
         let mut near: ArrayVec<(f32, usize), HUB_LIMIT> = ArrayVec::new();
-        for (number, hub) in self.hubs.iter().enumerate().filter(|(_, hub)| hub.area != Area::Waypoint) {
+        for (number, hub) in self
+            .hubs
+            .iter()
+            .enumerate()
+            .filter(|(_, hub)| hub.area != Area::Waypoint)
+        {
             let chord = place.chord_squared(hub.direction);
             if near.is_full() {
                 if near.last().is_some_and(|&(farthest, _)| farthest <= chord) {
@@ -80,7 +94,10 @@ impl Network {
                 }
                 near.pop();
             }
-            let at = near.iter().position(|&(other, _)| chord < other).unwrap_or(near.len());
+            let at = near
+                .iter()
+                .position(|&(other, _)| chord < other)
+                .unwrap_or(near.len());
             near.insert(at, (chord, number));
         }
         let access = |&(chord, hub): &(f32, usize)| Access {
@@ -100,7 +117,9 @@ impl Network {
             ms[access.hub] = access.ms;
         }
         let nearest_open = |ms: &[f32], done: &[bool]| {
-            (0..count).filter(|&hub| !done[hub] && ms[hub].is_finite()).min_by(|&a, &b| ms[a].total_cmp(&ms[b]))
+            (0..count)
+                .filter(|&hub| !done[hub] && ms[hub].is_finite())
+                .min_by(|&a, &b| ms[a].total_cmp(&ms[b]))
         };
         while let Some(hub) = nearest_open(&ms, &done) {
             done[hub] = true;
@@ -115,7 +134,10 @@ impl Network {
 }
 
 fn rows(table: &'static str) -> impl Iterator<Item = &'static str> {
-    table.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
+    table
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
 }
 
 /// `name,lat,lon,area`
@@ -124,7 +146,11 @@ fn parse_hub(row: &'static str) -> Option<Hub> {
     let name = fields.next()?;
     let point = Point::new(fields.next()?.parse().ok()?, fields.next()?.parse().ok()?)?;
     let area = Area::parse(fields.next()?)?;
-    Some(Hub { name, direction: Direction::of(point), area })
+    Some(Hub {
+        name,
+        direction: Direction::of(point),
+        area,
+    })
 }
 
 /// `hub,hub,way` or `hub,hub,way,extra milliseconds`
@@ -136,8 +162,14 @@ fn parse_cable(row: &str, hubs: &[Hub]) -> Option<(usize, usize, f32)> {
     };
     let (a, b) = (hub()?, hub()?);
     let way = Way::parse(fields.next()?)?;
-    let extra: f32 = fields.next().map_or(Some(0.0), |extra| extra.parse().ok())?;
-    Some((a, b, way.ms(hubs[a].direction.km_to(hubs[b].direction)) + extra))
+    let extra: f32 = fields
+        .next()
+        .map_or(Some(0.0), |extra| extra.parse().ok())?;
+    Some((
+        a,
+        b,
+        way.ms(hubs[a].direction.km_to(hubs[b].direction)) + extra,
+    ))
 }
 
 #[cfg(test)]
@@ -150,7 +182,11 @@ mod tests {
             .map(|row| parse_hub(row).unwrap_or_else(|| panic!("hub: {row}")))
             .collect();
         for (at, hub) in hubs.iter().enumerate() {
-            assert!(hubs[..at].iter().all(|other| other.name != hub.name), "{} twice", hub.name);
+            assert!(
+                hubs[..at].iter().all(|other| other.name != hub.name),
+                "{} twice",
+                hub.name
+            );
         }
         for row in rows(include_str!("../../data/cables.csv")) {
             assert!(parse_cable(row, &hubs).is_some(), "cable: {row}");
@@ -160,7 +196,10 @@ mod tests {
     #[test]
     fn every_hub_is_reached() {
         let world = Network::world();
-        let ms = world.ms_to(Point { lat: 51.5, lon: -0.1 });
+        let ms = world.ms_to(Point {
+            lat: 51.5,
+            lon: -0.1,
+        });
         for (hub, ms) in world.hubs.iter().zip(ms) {
             assert!(ms < 420.0, "{}: {ms} ms from London", hub.name);
         }
