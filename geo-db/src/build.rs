@@ -103,7 +103,7 @@ fn read(path: &Path, rows: &mut Vec<Row>) -> Result<Option<SystemTime>, OpenErro
     let mut built = None;
     if mmdb::looks_like_mmdb(&bytes) {
         let about = mmdb::for_each_network(&bytes, |start, end, &record| {
-            rows.push(Row { start, end, record })
+            rows.push(Row { start, end, record });
         });
         built = about
             .map_err(|source| OpenError::Database {

@@ -284,3 +284,6 @@ fn read_varint(input: &mut &[u8]) -> Result<u64, CompactError> {
     }
     Err(CompactError("a number is too long"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -245,7 +245,7 @@ impl Tables {
                     ..below
                 }
             }
-            Some(found) => found,
+            Some(found) => *found,
             None => self.lookup_below(ip),
         };
         if location.asn.is_none() && !self.asn.is_empty() {
@@ -260,9 +260,10 @@ impl Tables {
             .databases
             .iter()
             .find_map(|database| database.layer.get(ip));
-        databases
-            .or_else(|| self.embedded.get(ip))
-            .unwrap_or_else(|| Location::nowhere(classify(ip)))
+        match databases.or_else(|| self.embedded.get(ip)) {
+            Some(found) => *found,
+            None => Location::nowhere(classify(ip)),
+        }
     }
 
     /// Whether `next` may replace this generation: no file older, none cut to less than half.

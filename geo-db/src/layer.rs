@@ -66,8 +66,8 @@ pub(crate) struct Layer {
 impl Layer {
     /// The location of an address, if this source has it. The address is already unwrapped.
     #[inline]
-    pub(crate) fn get(&self, ip: IpAddr) -> Option<Location> {
-        self.values.get(self.table.get(ip)? as usize).copied()
+    pub(crate) fn get(&self, ip: IpAddr) -> Option<&Location> {
+        self.values.get(self.table.get(ip)? as usize)
     }
 
     /// Intervals of IPv4 and of IPv6.

@@ -162,3 +162,6 @@ pub fn expected_rtt(location: &Location, region: Point) -> Option<Duration> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0} regions, but at most {MAX_REGIONS} can be ranked")]
 pub struct TooManyRegions(pub usize);
+
+#[cfg(test)]
+mod tests;

@@ -273,7 +273,7 @@ impl<K: Key> Sweep<K> {
         }
         match self.flat.last_mut() {
             Some(last) if last.value == span.value && last.end.next() == Some(span.start) => {
-                last.end = span.end
+                last.end = span.end;
             }
             _ => self.flat.push(span),
         }

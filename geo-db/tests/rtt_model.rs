@@ -132,27 +132,26 @@ fn the_chosen_region_is_about_as_near_as_the_nearest() {
 fn the_model_holds_for_fleets_with_regions_missing() {
     let measured = Measured::load();
     let mut means = Vec::new();
-    for a in 0..TEN.len() {
-        for b in a + 1..TEN.len() {
-            let rest: Vec<&str> = (0..TEN.len())
-                .filter(|&i| i != a && i != b)
-                .map(|i| TEN[i])
+    for (at, a) in TEN.iter().enumerate() {
+        for b in &TEN[at + 1..] {
+            let rest: Vec<&str> = TEN
+                .iter()
+                .filter(|&name| name != a && name != b)
+                .copied()
                 .collect();
             let loss = loss(&measured, &rest);
-            assert!(
-                loss.mean <= 7.0,
-                "without {} and {}: {loss:?}",
-                TEN[a],
-                TEN[b]
-            );
+            if loss.mean > 3.0 {
+                println!("without {a} and {b}: {loss:?}");
+            }
+            assert!(loss.mean <= 7.0, "without {a} and {b}: {loss:?}");
             means.push(loss.mean);
         }
     }
     let count = means.len() as f32;
+    let worst = means.iter().copied().fold(0.0, f32::max);
     println!(
-        "45 fleets of eight: mean {:.2} ms, worst mean {:.2} ms",
-        means.iter().sum::<f32>() / count,
-        means.iter().fold(0.0f32, |a, &b| a.max(b))
+        "45 fleets of eight: mean {:.2} ms, worst mean {worst:.2} ms",
+        means.iter().sum::<f32>() / count
     );
 }
 
@@ -167,7 +166,7 @@ fn well_known_paths_go_the_way_of_the_cables() {
         .collect();
     let costs = CostTable::new(&regions).unwrap();
     const EUROPE: &[&str] = &["lon", "ams", "fra"];
-    let cases: [(&str, f32, f32, &[&str]); 25] = [
+    let cases: [(&str, f32, f32, &[&str]); 27] = [
         ("Cairo", 30.04, 31.24, EUROPE),
         ("Lagos", 6.52, 3.38, EUROPE),
         ("Nairobi", -1.29, 36.82, EUROPE),
@@ -189,6 +188,8 @@ fn well_known_paths_go_the_way_of_the_cables() {
         ("Karachi", 24.86, 67.01, &["blr"]),
         ("Colombo", 6.93, 79.86, &["blr"]),
         ("Dhaka", 23.81, 90.41, &["blr", "sgp"]),
+        ("Hangzhou", 30.27, 120.15, &["sfo"]),
+        ("Shenzhen", 22.54, 114.06, &["sfo"]),
         ("Bangkok", 13.76, 100.50, &["sgp"]),
         ("Manila", 14.60, 120.98, &["sgp"]),
         ("Auckland", -36.85, 174.76, &["syd"]),

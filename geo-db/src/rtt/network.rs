@@ -15,6 +15,8 @@ const HUB_LIMIT: usize = 5;
 #[derive(Debug)]
 pub(crate) struct Network {
     hubs: Vec<Hub>,
+    /// The hubs where users may enter, laid out for searching.
+    entrances: Vec<Entrances>,
     /// Square matrix of milliseconds, infinite where no way is.
     ways: Vec<f32>,
 }
@@ -24,6 +26,54 @@ struct Hub {
     name: &'static str,
     direction: Direction,
     area: Area,
+}
+
+/// Hubs searched together.
+const LANES: usize = 8;
+
+/// The directions of some hubs, one coordinate beside the other.
+#[derive(Debug)]
+struct Entrances {
+    x: [f32; LANES],
+    y: [f32; LANES],
+    z: [f32; LANES],
+    hubs: [u16; LANES],
+}
+
+impl Entrances {
+    fn chords_squared(&self, place: Direction) -> [f32; LANES] {
+        std::array::from_fn(|lane| {
+            let (dx, dy, dz) = (
+                place.x - self.x[lane],
+                place.y - self.y[lane],
+                place.z - self.z[lane],
+            );
+            dx * dx + dy * dy + dz * dz
+        })
+    }
+}
+
+/// Lanes of the last group that hold no hub lie far outside the sphere, and so are never near.
+fn entrances(hubs: &[Hub]) -> Vec<Entrances> {
+    let open: Vec<(u16, &Hub)> = (0..)
+        .zip(hubs)
+        .filter(|(_, hub)| hub.area != Area::Waypoint)
+        .collect();
+    let group = |hubs: &[(u16, &Hub)]| {
+        let mut group = Entrances {
+            x: [9.0; LANES],
+            y: [9.0; LANES],
+            z: [9.0; LANES],
+            hubs: [u16::MAX; LANES],
+        };
+        for (lane, (number, hub)) in hubs.iter().enumerate() {
+            (group.x[lane], group.y[lane], group.z[lane]) =
+                (hub.direction.x, hub.direction.y, hub.direction.z);
+            group.hubs[lane] = *number;
+        }
+        group
+    };
+    open.chunks(LANES).map(group).collect()
 }
 
 /// A hub near a place, and the time between the two.
@@ -71,35 +121,68 @@ impl Network {
                 join(a, b, ms);
             }
         }
-        Self { hubs, ways }
+        Self {
+            entrances: entrances(&hubs),
+            hubs,
+            ways,
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.hubs.len()
     }
 
-    /// The hubs nearest to a place.
+    /// The hubs nearest to a place. A cable that only passes by is no way in.
     pub(crate) fn access(&self, place: Direction) -> ArrayVec<Access, HUB_LIMIT> {
-        let mut near: ArrayVec<(f32, usize), HUB_LIMIT> = ArrayVec::new();
-        for (number, hub) in self.hubs.iter().enumerate() {
-            let chord = place.chord_squared(hub.direction);
-            if near.is_full() {
-                if near.last().is_some_and(|&(farthest, _)| farthest <= chord) {
+        let mut near: ArrayVec<(f32, u16), HUB_LIMIT> = ArrayVec::new();
+        let mut farthest = f32::INFINITY;
+        for group in &self.entrances {
+            // All lanes at once, which the compiler turns into vector instructions; groups with
+            // nobody near, and that is most of them, end here.
+            let chords = group.chords_squared(place);
+            if chords.iter().fold(
+                f32::INFINITY,
+                |least, &chord| if chord < least { chord } else { least },
+            ) >= farthest
+            {
+                continue;
+            }
+            for (chord, hub) in chords.into_iter().zip(group.hubs) {
+                if chord >= farthest {
                     continue;
                 }
-                near.pop();
+                if near.is_full() {
+                    near.pop();
+                }
+                let at = near
+                    .iter()
+                    .position(|&(other, _)| chord < other)
+                    .unwrap_or(near.len());
+                near.insert(at, (chord, hub));
+                if near.is_full() {
+                    farthest = near[HUB_LIMIT - 1].0;
+                }
             }
-            let at = near
-                .iter()
-                .position(|&(other, _)| chord < other)
-                .unwrap_or(near.len());
-            near.insert(at, (chord, number));
         }
-        let access = |&(chord, hub): &(f32, usize)| Access {
-            hub,
-            ms: self.hubs[hub].area.access_ms(km_of_chord_squared(chord)),
+        let walled = |hub: u16| {
+            self.hubs
+                .get(usize::from(hub))
+                .is_some_and(|hub| hub.area == Area::Walled)
         };
-        near.iter().map(access).collect()
+        let inside = near.first().is_some_and(|&(_, hub)| walled(hub));
+        near.retain(|&mut (_, hub)| walled(hub) == inside);
+        let access = |(chord, hub): (f32, u16)| {
+            let hub = usize::from(hub);
+            Some(Access {
+                hub,
+                ms: self
+                    .hubs
+                    .get(hub)?
+                    .area
+                    .access_ms(km_of_chord_squared(chord)),
+            })
+        };
+        near.into_iter().filter_map(access).collect()
     }
 
     /// Milliseconds from every hub to a place, by the shortest path. Dijkstra's algorithm over the
@@ -173,9 +256,9 @@ mod tests {
 
     #[test]
     fn every_line_of_the_data_files_means_something() {
-        let hubs: Vec<Hub> = rows(include_str!("../../data/hubs.csv"))
-            .map(|row| parse_hub(row).unwrap_or_else(|| panic!("hub: {row}")))
-            .collect();
+        let table = include_str!("../../data/hubs.csv");
+        let hubs: Vec<Hub> = rows(table).filter_map(parse_hub).collect();
+        assert_eq!(hubs.len(), rows(table).count(), "a hub means nothing");
         for (at, hub) in hubs.iter().enumerate() {
             assert!(
                 hubs[..at].iter().all(|other| other.name != hub.name),

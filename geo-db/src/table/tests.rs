@@ -8,7 +8,8 @@ fn span<K>(start: K, end: K, value: u32) -> Span<K> {
 
 #[test]
 fn the_most_specific_span_wins() {
-    let cases: [(&[Span<u32>], &[Span<u32>]); 5] = [
+    type Spans<'a> = &'a [Span<u32>];
+    let cases: [(Spans<'_>, Spans<'_>); 5] = [
         (&[span(10, 20, 1), span(21, 30, 1)], &[span(10, 30, 1)]),
         (
             &[span(0, 100, 1), span(10, 20, 2)],
