@@ -15,6 +15,8 @@ from collections import defaultdict
 from contextlib import ExitStack
 from pathlib import Path
 
+sys.dont_write_bytecode = True  # the modules beside this one shall leave nothing in the source tree
+
 import report
 from measure import check, run_wrk
 from servers import Site
