@@ -1,1 +1,40 @@
-//! Stub.
+//! One region's HTTP cache in front of object storage, as a tower `Service`.
+//!
+//! A request meets the modules in this order:
+//!
+//! 1. [`AssetServer`] is asked; `request_path` has the whole path in one file.
+//! 2. [`cache::key`] makes the path a key or refuses it; `mount` finds the origin behind it.
+//! 3. [`cache::memory`] has the hot objects; [`cache::freshness`] says whether one may be used.
+//! 4. On a miss, [`cache::coalesce`] gives all who wait one [`cache::fill`]; its task looks on
+//!    [`cache::disk`] and asks [`origin`].
+//! 5. [`respond`] makes a response of what was found: preconditions, ranges, headers, body.
+//!
+//! Decisions are pure functions over values and a moment; the code beside them only fetches their
+//! inputs and acts on them.
+
+pub mod config;
+
+mod server;
+
+mod request_path;
+
+mod mount;
+
+pub mod cache;
+
+pub mod origin;
+
+pub mod respond;
+
+mod error;
+
+mod admin;
+
+mod metrics;
+
+pub use cache::purge::{Purge, PurgeReport};
+pub use config::{Config, ConfigFile};
+pub use error::Error;
+pub use origin::OriginStatus;
+pub use respond::body::{AssetBody, AssetBodyError};
+pub use server::{AssetServer, Responding, StartError};

@@ -11,21 +11,24 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use prometheus::{Registry, TextEncoder};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::drain::Drain;
 use crate::problem::Problem;
 use crate::secret::Secret;
 
-/// One thing that keeps a server from being ready.
+/// One thing that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct NotReady {
-    /// What is not ready, such as `origin models`.
+pub struct Finding {
+    /// What it is about, such as `origin models`.
     pub what: String,
-    /// Why.
+    /// What is wrong with it.
     pub why: String,
+    /// Whether it keeps the server from being ready; otherwise it serves on with less.
+    pub blocking: bool,
 }
 
-type Readiness = dyn Fn() -> Vec<NotReady> + Send + Sync;
+type Readiness = dyn Fn() -> Vec<Finding> + Send + Sync;
 
 /// The state behind the endpoints.
 #[derive(Clone)]
@@ -35,11 +38,12 @@ struct Admin {
     readiness: Arc<Readiness>,
 }
 
-/// The endpoints that both servers have. `readiness` is asked each time; empty means ready.
+/// The endpoints that both servers have. `readiness` is asked each time; without a
+/// blocking finding the server is ready.
 pub fn router(
     registry: Registry,
     drain: Drain,
-    readiness: impl Fn() -> Vec<NotReady> + Send + Sync + 'static,
+    readiness: impl Fn() -> Vec<Finding> + Send + Sync + 'static,
 ) -> Router {
     Router::new()
         .route("/livez", get(|| async { "live\n" }))
@@ -53,17 +57,25 @@ pub fn router(
 }
 
 async fn readyz(State(admin): State<Admin>) -> Response {
-    let mut reasons = (admin.readiness)();
+    let mut findings = (admin.readiness)();
     if admin.drain.has_started() {
-        reasons.push(NotReady {
+        findings.push(Finding {
             what: "server".into(),
             why: "draining".into(),
+            blocking: true,
         });
     }
-    if reasons.is_empty() {
-        return "ready\n".into_response();
-    }
-    (StatusCode::SERVICE_UNAVAILABLE, axum::Json(reasons)).into_response()
+    let ready = !findings.iter().any(|finding| finding.blocking);
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (
+        status,
+        axum::Json(json!({"ready": ready, "findings": findings})),
+    )
+        .into_response()
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {

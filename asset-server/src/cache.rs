@@ -1,0 +1,153 @@
+//! The cache: two tiers, the fills in flight, and what moves between them.
+
+pub mod directives;
+pub mod key;
+
+pub mod freshness;
+
+pub mod entry;
+pub mod status;
+
+pub mod coalesce;
+pub mod fill;
+pub(crate) mod filling;
+
+pub mod disk;
+pub mod memory;
+
+pub mod purge;
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use self::coalesce::Coalesce;
+use self::disk::{DiskCounters, DiskObject, DiskTier, OpenError, ReadError};
+use self::entry::{Content, Entry};
+use self::key::CacheKey;
+use self::memory::MemoryTier;
+use self::purge::{Purge, PurgeReport};
+use crate::config::Config;
+use crate::metrics::Metrics;
+
+/// Unit in which memory for fills is set aside.
+const BUDGET_UNIT: u64 = 64 << 10;
+
+/// All that is held.
+pub(crate) struct Cache {
+    pub(crate) memory: MemoryTier,
+    pub(crate) disk: Option<DiskTier>,
+    pub(crate) fills: Coalesce,
+    pub(crate) metrics: Metrics,
+    /// Memory for objects that are not in a tier yet: half as much as the tier itself.
+    budget: Arc<Semaphore>,
+}
+
+impl Cache {
+    /// Opens both tiers. A disk that cannot be used is left out with a warning, one that another
+    /// process uses is an error. Blocks.
+    pub(crate) fn open(config: &Config, metrics: Metrics) -> Result<Self, OpenError> {
+        let counters = DiskCounters {
+            evictions: metrics.disk_evictions.clone(),
+            corrupt: metrics.corrupt_files.clone(),
+        };
+        let disk = match &config.disk {
+            None => None,
+            Some(disk) => match DiskTier::open(&disk.path, disk.size, counters) {
+                Ok(tier) => Some(tier),
+                Err(error @ OpenError::InUse { .. }) => return Err(error),
+                Err(OpenError::Directory { path, source }) => {
+                    metrics.disk_errors.inc();
+                    tracing::error!(path = %path.display(), error = %source, "the disk tier cannot be used and is left out");
+                    None
+                }
+            },
+        };
+        let budget = (config.memory.size / 2).max(config.memory.max_object) / BUDGET_UNIT;
+        Ok(Self {
+            memory: MemoryTier::new(
+                config.memory.size,
+                config.memory.max_object,
+                metrics.memory_evictions.clone(),
+            ),
+            disk,
+            fills: Coalesce::default(),
+            metrics,
+            budget: Arc::new(Semaphore::new(
+                (budget as usize).clamp(1, Semaphore::MAX_PERMITS),
+            )),
+        })
+    }
+
+    /// Sets memory aside for an object of `length` bytes. `None` if so many are arriving already that
+    /// this one must go without.
+    pub(crate) fn reserve_memory(&self, length: u64) -> Option<OwnedSemaphorePermit> {
+        let units = u32::try_from(length.div_ceil(BUDGET_UNIT).max(1)).ok()?;
+        self.budget.clone().try_acquire_many_owned(units).ok()
+    }
+
+    /// Opens a file of the disk tier, if there is one for the key.
+    pub(crate) async fn open_from_disk(&self, key: &CacheKey) -> Option<Arc<Entry>> {
+        let disk = self.disk.clone()?;
+        if !disk.contains(key.as_str()) {
+            return None;
+        }
+        let key = key.clone();
+        tokio::task::spawn_blocking(move || disk.open_entry(key.as_str()))
+            .await
+            .ok()?
+            .map(Arc::new)
+    }
+
+    /// A file could not be read: it is dropped, and counted if it was damaged.
+    pub(crate) fn drop_unreadable(&self, key: &str, object: &DiskObject, error: &ReadError) {
+        self.memory.remove(key);
+        if let Some(disk) = &self.disk {
+            disk.drop_unreadable(object, error);
+        }
+    }
+
+    /// Makes an entry the answer for its key.
+    pub(crate) fn publish(&self, key: &CacheKey, entry: Arc<Entry>) {
+        match &entry.content {
+            Content::Memory(_) => self.memory.insert(key.clone(), entry),
+            Content::Disk(_) => self.memory.insert_open_file(key.clone(), entry),
+        }
+    }
+
+    /// Removes an object from both tiers.
+    pub(crate) async fn remove(&self, key: &CacheKey) {
+        self.memory.remove(key.as_str());
+        if let Some(disk) = self.disk.clone().filter(|disk| disk.contains(key.as_str())) {
+            let key = key.clone();
+            let _ = tokio::task::spawn_blocking(move || disk.remove(key.as_str())).await;
+        }
+    }
+
+    /// Removes what `purge` covers. It returns when the files are gone, so that no restart brings
+    /// them back. Fills go first: one that ends meanwhile must not publish what is being removed.
+    pub(crate) async fn purge(&self, purge: &Purge) -> PurgeReport {
+        let fills = self.fills.discard(|path| purge.covers(path));
+        let memory = match purge {
+            Purge::Key(key) => u64::from(self.memory.remove(key)),
+            Purge::Prefix(prefix) => self.memory.remove_prefix(prefix),
+        };
+        let disk = match self.disk.clone() {
+            None => 0,
+            Some(disk) => {
+                let purge = purge.clone();
+                let removed = tokio::task::spawn_blocking(move || match &purge {
+                    Purge::Key(key) => u64::from(disk.remove(key)),
+                    Purge::Prefix(prefix) => disk.remove_prefix(prefix),
+                });
+                removed.await.unwrap_or(0)
+            }
+        };
+        self.metrics.purged.inc_by(memory.max(disk));
+        PurgeReport {
+            memory,
+            disk,
+            fills,
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! The file of one object: `header · key and metadata · body · checksum table`.
+//!
+//! Every part has a CRC32C. A block's checksum starts from the file's id and the block's number, so
+//! that a block of another file, or of another place in this one, does not pass. Pure: bytes in,
+//! values out, and arbitrary bytes give an error at worst.
+
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::cache::entry::{Meta, Presence};
+use crate::cache::freshness::{Freshness, http_date};
+use crate::respond::conditional::Validators;
+
+/// Bytes of body under one checksum: what a small range has to read at least.
+pub const BLOCK: usize = 64 << 10;
+
+/// Bytes of the fixed part of the header.
+pub const HEADER: usize = 48;
+
+/// Largest key and metadata accepted.
+const MAX_META: usize = 64 << 10;
+
+const MAGIC: [u8; 8] = *b"EDGEOBJ1";
+
+/// The fixed part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The file's own id, which its name repeats.
+    pub id: u64,
+    /// Bytes of key and metadata.
+    pub meta_len: u32,
+    /// Bytes of the body.
+    pub body_len: u64,
+    /// CRC32C of key and metadata.
+    pub meta_sum: u32,
+    /// CRC32C of the checksum table.
+    pub table_sum: u32,
+}
+
+/// Why bytes are not a file of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FormatError {
+    /// It is shorter than it says.
+    #[error("the file is truncated")]
+    Truncated,
+    /// It does not start like one of ours.
+    #[error("the file is not of this format")]
+    Magic,
+    /// A checksum does not match.
+    #[error("a checksum does not match")]
+    Checksum,
+    /// The checksums match, the content makes no sense.
+    #[error("the metadata is malformed")]
+    Malformed,
+}
+
+impl Header {
+    /// Where the body starts.
+    pub const fn body_at(&self) -> u64 {
+        HEADER as u64 + self.meta_len as u64
+    }
+
+    /// Blocks of the body.
+    pub const fn blocks(&self) -> u64 {
+        self.body_len.div_ceil(BLOCK as u64)
+    }
+
+    /// Length that the whole file must have; `None` if no file can be that long.
+    pub fn file_len(&self) -> Option<u64> {
+        self.body_at()
+            .checked_add(self.body_len)?
+            .checked_add(self.blocks().checked_mul(4)?)
+    }
+
+    /// The header as it stands in the file.
+    pub fn encode(&self) -> [u8; HEADER] {
+        let mut bytes = [0; HEADER];
+        bytes[..8].copy_from_slice(&MAGIC);
+        bytes[8..16].copy_from_slice(&self.id.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.body_len.to_le_bytes());
+        bytes[24..28].copy_from_slice(&self.meta_len.to_le_bytes());
+        bytes[28..32].copy_from_slice(&self.meta_sum.to_le_bytes());
+        bytes[32..36].copy_from_slice(&self.table_sum.to_le_bytes());
+        let sum = crc32c::crc32c(&bytes[..HEADER - 4]);
+        bytes[HEADER - 4..].copy_from_slice(&sum.to_le_bytes());
+        bytes
+    }
+
+    /// Reads a header back.
+    pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
+        let mut fields = Fields(bytes.get(..HEADER).ok_or(FormatError::Truncated)?);
+        let magic: [u8; 8] = fields.array()?;
+        let header = Self {
+            id: fields.u64()?,
+            body_len: fields.u64()?,
+            meta_len: fields.u32()?,
+            meta_sum: fields.u32()?,
+            table_sum: fields.u32()?,
+        };
+        if magic != MAGIC {
+            return Err(FormatError::Magic);
+        }
+        if header.encode() != bytes[..HEADER] {
+            return Err(FormatError::Checksum);
+        }
+        if header.meta_len as usize > MAX_META || header.file_len().is_none() {
+            return Err(FormatError::Malformed);
+        }
+        Ok(header)
+    }
+}
+
+/// Checksum of one block of a file.
+pub fn block_sum(id: u64, number: u64, block: &[u8]) -> u32 {
+    let mut seed = [0; 16];
+    seed[..8].copy_from_slice(&id.to_le_bytes());
+    seed[8..].copy_from_slice(&number.to_le_bytes());
+    crc32c::crc32c_append(crc32c::crc32c(&seed), block)
+}
+
+/// Checksums of all blocks as they stand in the file.
+pub fn encode_table(sums: &[u32]) -> Vec<u8> {
+    sums.iter().flat_map(|sum| sum.to_le_bytes()).collect()
+}
+
+/// Reads the table back.
+pub fn decode_table(header: &Header, bytes: &[u8]) -> Result<Vec<u32>, FormatError> {
+    if bytes.len() as u64 != header.blocks() * 4 {
+        return Err(FormatError::Truncated);
+    }
+    if crc32c::crc32c(bytes) != header.table_sum {
+        return Err(FormatError::Checksum);
+    }
+    Ok(bytes
+        .chunks_exact(4)
+        .map(|sum| u32::from_le_bytes([sum[0], sum[1], sum[2], sum[3]]))
+        .collect())
+}
+
+/// Key and metadata as they stand in the file. The length is the header's.
+pub fn encode_meta(key: &str, meta: &Meta) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(512);
+    let mut put = |field: &[u8]| {
+        bytes.extend_from_slice(&(field.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(field);
+    };
+    put(key.as_bytes());
+    let freshness = &meta.freshness;
+    let received = freshness
+        .received
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let mut numbers = Vec::with_capacity(33);
+    for span in [
+        received,
+        freshness.initial_age,
+        freshness.lifetime,
+        freshness.stale_if_error,
+    ] {
+        numbers.extend_from_slice(&(span.as_millis() as u64).to_le_bytes());
+    }
+    numbers.push(u8::from(freshness.must_revalidate) | u8::from(freshness.no_cache) << 1);
+    put(&numbers);
+    for (name, value) in &meta.headers {
+        if name != http::header::CONTENT_LENGTH {
+            put(name.as_str().as_bytes());
+            put(value.as_bytes());
+        }
+    }
+    bytes
+}
+
+/// Reads key and metadata back.
+pub fn decode_meta(header: &Header, bytes: &[u8]) -> Result<(String, Meta), FormatError> {
+    if bytes.len() != header.meta_len as usize {
+        return Err(FormatError::Truncated);
+    }
+    if crc32c::crc32c(bytes) != header.meta_sum {
+        return Err(FormatError::Checksum);
+    }
+    let mut fields = Fields(bytes);
+    let key = std::str::from_utf8(fields.counted()?).map_err(|_| FormatError::Malformed)?;
+    let mut numbers = Fields(fields.counted()?);
+    let mut span = || numbers.u64().map(Duration::from_millis);
+    let (received, initial_age, lifetime, stale_if_error) = (span()?, span()?, span()?, span()?);
+    let [flags] = numbers.array()?;
+    let freshness = Freshness {
+        received: SystemTime::UNIX_EPOCH
+            .checked_add(received)
+            .ok_or(FormatError::Malformed)?,
+        initial_age,
+        lifetime,
+        must_revalidate: flags & 1 != 0,
+        no_cache: flags & 2 != 0,
+        stale_if_error,
+    };
+    let mut headers = HeaderMap::with_capacity(16);
+    while !fields.0.is_empty() {
+        let name = HeaderName::from_bytes(fields.counted()?).map_err(|_| FormatError::Malformed)?;
+        let value =
+            HeaderValue::from_bytes(fields.counted()?).map_err(|_| FormatError::Malformed)?;
+        headers.append(name, value);
+    }
+    let validators = Validators {
+        etag: headers.get(http::header::ETAG).cloned(),
+        last_modified: http_date(
+            headers
+                .get(http::header::LAST_MODIFIED)
+                .map(|v| v.as_bytes()),
+        ),
+    };
+    let meta = Meta {
+        presence: Presence::Object,
+        length: None,
+        validators,
+        freshness,
+        headers,
+    };
+    Ok((key.to_owned(), meta.with_length(Some(header.body_len))))
+}
+
+/// What is left to read of a sequence of little-endian fields.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn take(&mut self, count: usize) -> Result<&'a [u8], FormatError> {
+        let (field, rest) = self
+            .0
+            .split_at_checked(count)
+            .ok_or(FormatError::Truncated)?;
+        self.0 = rest;
+        Ok(field)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], FormatError> {
+        self.take(N)?.try_into().map_err(|_| FormatError::Truncated)
+    }
+
+    fn u32(&mut self) -> Result<u32, FormatError> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, FormatError> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn counted(&mut self) -> Result<&'a [u8], FormatError> {
+        let count = self.u32()?;
+        self.take(count as usize)
+    }
+}

@@ -1,0 +1,284 @@
+//! The cache key: a request path, percent-decoded once, refused unless it is already normal.
+//!
+//! A key names the same object for every client, on disk and at the origin, so two spellings of one
+//! path must meet in one key and no spelling may leave its mount. We refuse what is odd (`..`, `//`,
+//! `%2F`) instead of repairing it: a repaired path is a second name for an object, and every layer
+//! that repairs differently is a hole. The query is no part of the key and is not sent on.
+
+use std::borrow::{Borrow, Cow};
+use std::fmt;
+use std::sync::Arc;
+
+/// Longest path accepted, in bytes after decoding; S3 ends keys there too.
+pub const MAX_LENGTH: usize = 1024;
+
+/// Segment that we keep for ourselves in every bucket and directory.
+pub const RESERVED_SEGMENT: &str = ".edge";
+
+/// The path of an object as the cache knows it: mount path and object key, normalised.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CacheKey(Arc<str>);
+
+impl CacheKey {
+    /// The key of a path that [`normalize`] returned, or of a stored object.
+    pub fn new(normal: &str) -> Self {
+        Self(normal.into())
+    }
+
+    /// The path.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Lets a tier be asked with a borrowed path, so that a hit allocates nothing for its key.
+impl Borrow<str> for CacheKey {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for CacheKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Why a path names no object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// It does not start with a slash.
+    #[error("the path must start with a slash")]
+    NotAbsolute,
+    /// It has a `%` that is not followed by two hexadecimal digits.
+    #[error("the path has a broken percent-encoding")]
+    BrokenEncoding,
+    /// It still has encoded dots, slashes or controls after it was decoded once.
+    #[error("the path is percent-encoded twice")]
+    EncodedTwice,
+    /// Its bytes are not UTF-8.
+    #[error("the path is not UTF-8")]
+    NotUtf8,
+    /// It hides a slash as `%2F`.
+    #[error("the path has an encoded slash")]
+    EncodedSlash,
+    /// It has a backslash.
+    #[error("the path has a backslash")]
+    Backslash,
+    /// It has a NUL or another control character.
+    #[error("the path has a control character")]
+    Control,
+    /// It has a `.` or `..` segment.
+    #[error("the path has a dot segment")]
+    DotSegment,
+    /// It has two slashes in a row.
+    #[error("the path has an empty segment")]
+    EmptySegment,
+    /// It is longer than [`MAX_LENGTH`].
+    #[error("the path is too long")]
+    TooLong,
+    /// It ends with a slash, so it names a directory.
+    #[error("the path names a directory, not an object")]
+    Directory,
+    /// It has a segment that is reserved.
+    #[error("the path is reserved")]
+    Reserved,
+}
+
+impl KeyError {
+    /// One word for logs, metrics and the answer.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::NotAbsolute => "path_not_absolute",
+            Self::BrokenEncoding => "path_broken_encoding",
+            Self::EncodedTwice => "path_encoded_twice",
+            Self::NotUtf8 => "path_not_utf8",
+            Self::EncodedSlash => "path_encoded_slash",
+            Self::Backslash => "path_backslash",
+            Self::Control => "path_control_character",
+            Self::DotSegment => "path_dot_segment",
+            Self::EmptySegment => "path_empty_segment",
+            Self::TooLong => "path_too_long",
+            Self::Directory => "path_directory",
+            Self::Reserved => "path_reserved",
+        }
+    }
+
+    /// Whether the path is well-formed and only names nothing (404), or is refused as such (400).
+    pub const fn is_not_found(self) -> bool {
+        matches!(self, Self::Directory | Self::Reserved)
+    }
+}
+
+/// The normal form of a request's path; borrowed when the path is normal already, as nearly all are.
+pub fn normalize(path: &str) -> Result<Cow<'_, str>, KeyError> {
+    if path.len() > 3 * MAX_LENGTH {
+        return Err(KeyError::TooLong);
+    }
+    let normal = if path.contains('%') {
+        Cow::Owned(decode(path)?)
+    } else {
+        Cow::Borrowed(path)
+    };
+    check(&normal)?;
+    Ok(normal)
+}
+
+/// Percent-decodes once (RFC 3986 section 2.1), and refuses what would change meaning by it.
+fn decode(path: &str) -> Result<String, KeyError> {
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut bytes = path.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            decoded.push(byte);
+            continue;
+        }
+        let mut digit = || bytes.next().and_then(|b| char::from(b).to_digit(16));
+        let (Some(high), Some(low)) = (digit(), digit()) else {
+            return Err(KeyError::BrokenEncoding);
+        };
+        match (high * 16 + low) as u8 {
+            b'/' => return Err(KeyError::EncodedSlash),
+            byte => decoded.push(byte),
+        }
+    }
+    let decoded = String::from_utf8(decoded).map_err(|_| KeyError::NotUtf8)?;
+    // A later layer that decodes again must not find a path in there.
+    let lower = decoded.to_ascii_lowercase();
+    if ["%2e", "%2f", "%5c", "%25", "%0", "%1"]
+        .iter()
+        .any(|sequence| lower.contains(sequence))
+    {
+        return Err(KeyError::EncodedTwice);
+    }
+    Ok(decoded)
+}
+
+fn check(path: &str) -> Result<(), KeyError> {
+    if path.len() > MAX_LENGTH {
+        return Err(KeyError::TooLong);
+    }
+    let Some(segments) = path.strip_prefix('/') else {
+        return Err(KeyError::NotAbsolute);
+    };
+    for byte in segments.bytes() {
+        match byte {
+            b'\\' => return Err(KeyError::Backslash),
+            0..0x20 | 0x7f => return Err(KeyError::Control),
+            _ => {}
+        }
+    }
+    let mut segments = segments.split('/').peekable();
+    while let Some(segment) = segments.next() {
+        match segment {
+            "" if segments.peek().is_none() => return Err(KeyError::Directory),
+            "" => return Err(KeyError::EmptySegment),
+            "." | ".." => return Err(KeyError::DotSegment),
+            RESERVED_SEGMENT => return Err(KeyError::Reserved),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use proptest::prelude::*;
+
+    use super::{KeyError, MAX_LENGTH, normalize};
+
+    #[test]
+    fn an_ordinary_path_is_its_own_key_and_is_not_copied() {
+        for path in [
+            "/assets/a.js",
+            "/a",
+            "/a/.hidden/..b/c..",
+            "/a/b c",
+            "/é/~!$&'()*+,;=:@",
+        ] {
+            assert!(
+                matches!(normalize(path), Ok(Cow::Borrowed(key)) if key == path),
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_encoded_path_meets_its_plain_spelling() {
+        for (path, key) in [
+            ("/a%20b", "/a b"),
+            ("/%61ssets/x", "/assets/x"),
+            ("/caf%C3%A9", "/café"),
+            ("/100%25", "/100%"),
+            ("/50%25off", "/50%off"),
+        ] {
+            assert_eq!(normalize(path).as_deref(), Ok(key), "{path}");
+        }
+    }
+
+    #[test]
+    fn odd_paths_are_refused_by_name() {
+        let long = format!("/{}", "a".repeat(MAX_LENGTH));
+        for (path, error) in [
+            ("", KeyError::NotAbsolute),
+            ("*", KeyError::NotAbsolute),
+            ("a/b", KeyError::NotAbsolute),
+            ("/a%", KeyError::BrokenEncoding),
+            ("/a%2", KeyError::BrokenEncoding),
+            ("/a%zz", KeyError::BrokenEncoding),
+            ("/a%+1", KeyError::BrokenEncoding),
+            ("/%ff", KeyError::NotUtf8),
+            ("/a%2fb", KeyError::EncodedSlash),
+            ("/a%2Fb", KeyError::EncodedSlash),
+            ("/..%2f..%2fetc/passwd", KeyError::EncodedSlash),
+            ("/a\\b", KeyError::Backslash),
+            ("/a%5cb", KeyError::Backslash),
+            ("/a%00", KeyError::Control),
+            ("/a%0d%0ab", KeyError::Control),
+            ("/a%7f", KeyError::Control),
+            ("/..", KeyError::DotSegment),
+            ("/a/../b", KeyError::DotSegment),
+            ("/a/./b", KeyError::DotSegment),
+            ("/a/%2e%2e/b", KeyError::DotSegment),
+            ("/a/.%2E/b", KeyError::DotSegment),
+            ("/%252e%252e/b", KeyError::EncodedTwice),
+            ("/a%252fb", KeyError::EncodedTwice),
+            ("/a%2500", KeyError::EncodedTwice),
+            ("//", KeyError::EmptySegment),
+            ("//a", KeyError::EmptySegment),
+            ("/a//b", KeyError::EmptySegment),
+            ("/", KeyError::Directory),
+            ("/a/", KeyError::Directory),
+            ("/a/.edge/log", KeyError::Reserved),
+            ("/a/%2eedge/log", KeyError::Reserved),
+            (&long, KeyError::TooLong),
+        ] {
+            assert_eq!(normalize(path), Err(error), "{path}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_accepted_is_confined(path in "(/|[./%\\\\a-c0-9A-F\u{0}-\u{7f}é])*") {
+            if let Ok(key) = normalize(&path) {
+                prop_assert!(key.starts_with('/') && key.len() <= MAX_LENGTH);
+                for segment in key[1..].split('/') {
+                    prop_assert!(!segment.is_empty() && segment != "." && segment != "..");
+                }
+                prop_assert!(!key.contains(['\\', '\0']));
+            }
+        }
+
+        #[test]
+        fn a_key_spelled_out_again_is_the_same_key(path in "(/[a-z.%0-9 é]{1,8}){1,4}") {
+            if let Ok(key) = normalize(&path) {
+                let spelled = percent_encoding::utf8_percent_encode(&key, percent_encoding::NON_ALPHANUMERIC)
+                    .to_string()
+                    .replace("%2F", "/");
+                prop_assert_eq!(normalize(&spelled).as_deref(), Ok(&*key));
+            }
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! What a purge removes, and what it has removed.
+
+use serde::{Deserialize, Serialize};
+
+/// What to remove. The paths are those of URLs, mount included, decoded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub enum Purge {
+    /// One object: `/assets/logo.svg`.
+    Key(String),
+    /// Every object whose path starts like this: `/assets/v1/`.
+    Prefix(String),
+}
+
+impl Purge {
+    /// Whether a path is to be removed.
+    pub fn covers(&self, path: &str) -> bool {
+        match self {
+            Self::Key(key) => path == key,
+            Self::Prefix(prefix) => path.starts_with(prefix.as_str()),
+        }
+    }
+}
+
+/// What a purge has removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PurgeReport {
+    /// Objects in memory.
+    pub memory: u64,
+    /// Files on disk.
+    pub disk: u64,
+    /// Fills in flight, which will not be kept.
+    pub fills: u64,
+}

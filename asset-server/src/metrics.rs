@@ -1,0 +1,201 @@
+//! What the asset server counts. Handles are resolved once, at start; the data path only adds.
+//!
+//! Labels are enums and mount paths. A key, a client or a host is never a label.
+
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
+};
+
+use crate::cache::status::CacheStatus;
+
+/// From a store in the same building to one across an ocean with a retry.
+const LATENCY_BUCKETS: [f64; 12] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+];
+
+/// All metrics of one asset server.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
+    requests: [IntCounter; CacheStatus::COUNT],
+    /// Bytes of bodies sent from memory.
+    pub(crate) memory_bytes: IntCounter,
+    /// Bytes of bodies sent from disk.
+    pub(crate) disk_bytes: IntCounter,
+    /// Bytes of bodies sent while they came from an origin.
+    pub(crate) origin_bytes: IntCounter,
+    pub(crate) memory_evictions: IntCounter,
+    pub(crate) disk_evictions: IntCounter,
+    pub(crate) corrupt_files: IntCounter,
+    pub(crate) disk_errors: IntCounter,
+    pub(crate) fills: IntGauge,
+    pub(crate) failed_fills: IntCounter,
+    pub(crate) purged: IntCounter,
+    tier_bytes: IntGaugeVec,
+    tier_objects: IntGaugeVec,
+    origin_requests: IntCounterVec,
+    origin_errors: IntCounterVec,
+    origin_retries: IntCounterVec,
+    origin_received: IntCounterVec,
+    origin_first_byte: HistogramVec,
+}
+
+/// The metrics of one origin.
+#[derive(Clone, Debug)]
+pub(crate) struct OriginMetrics {
+    pub(crate) requests: IntCounter,
+    pub(crate) errors: IntCounter,
+    pub(crate) retries: IntCounter,
+    pub(crate) bytes: IntCounter,
+    pub(crate) first_byte_seconds: Histogram,
+}
+
+impl Metrics {
+    pub(crate) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let add = Family { registry };
+        let requests =
+            add.counters("requests_total", "requests by cache status", "cache_status")?;
+        let sent = add.counters(
+            "sent_bytes_total",
+            "bytes of bodies sent, by where they came from",
+            "source",
+        )?;
+        let evictions = add.counters(
+            "evictions_total",
+            "objects removed from a tier to make room",
+            "tier",
+        )?;
+        Ok(Self {
+            requests: CacheStatus::ALL.map(|status| requests.with_label_values(&[status.as_str()])),
+            memory_bytes: sent.with_label_values(&["memory"]),
+            disk_bytes: sent.with_label_values(&["disk"]),
+            origin_bytes: sent.with_label_values(&["origin"]),
+            memory_evictions: evictions.with_label_values(&["memory"]),
+            disk_evictions: evictions.with_label_values(&["disk"]),
+            corrupt_files: add.counter(
+                "corrupt_files_total",
+                "cache files dropped because they were damaged",
+            )?,
+            disk_errors: add.counter(
+                "disk_errors_total",
+                "objects not kept because the disk tier failed or was full",
+            )?,
+            fills: add.gauge(
+                "fills_in_flight",
+                "objects being read from their origin into the cache",
+            )?,
+            failed_fills: add.counter(
+                "failed_fills_total",
+                "fills that ended before the object was complete",
+            )?,
+            purged: add.counter("purged_objects_total", "objects removed by a purge")?,
+            tier_bytes: add.gauges("tier_bytes", "bytes that a tier holds", "tier")?,
+            tier_objects: add.gauges("tier_objects", "objects that a tier holds", "tier")?,
+            origin_requests: add.counters(
+                "origin_requests_total",
+                "requests to an origin",
+                "mount",
+            )?,
+            origin_errors: add.counters(
+                "origin_errors_total",
+                "requests to an origin that failed",
+                "mount",
+            )?,
+            origin_retries: add.counters(
+                "origin_retries_total",
+                "requests to an origin sent again",
+                "mount",
+            )?,
+            origin_received: add.counters(
+                "origin_received_bytes_total",
+                "bytes of bodies from an origin",
+                "mount",
+            )?,
+            origin_first_byte: add.histograms(
+                "origin_first_byte_seconds",
+                "time to the head of an origin's answer",
+                "mount",
+            )?,
+        })
+    }
+
+    pub(crate) fn origin(&self, mount: &str) -> OriginMetrics {
+        OriginMetrics {
+            requests: self.origin_requests.with_label_values(&[mount]),
+            errors: self.origin_errors.with_label_values(&[mount]),
+            retries: self.origin_retries.with_label_values(&[mount]),
+            bytes: self.origin_received.with_label_values(&[mount]),
+            first_byte_seconds: self.origin_first_byte.with_label_values(&[mount]),
+        }
+    }
+
+    pub(crate) fn request(&self, status: CacheStatus) {
+        self.requests[status as usize].inc();
+    }
+
+    /// Objects and bytes of a tier; set every few seconds, not on the data path.
+    pub(crate) fn tier(&self, tier: &'static str, (objects, bytes): (u64, u64)) {
+        self.tier_objects
+            .with_label_values(&[tier])
+            .set(objects as i64);
+        self.tier_bytes.with_label_values(&[tier]).set(bytes as i64);
+    }
+}
+
+/// Registers metrics under the crate's prefix.
+struct Family<'a> {
+    registry: &'a Registry,
+}
+
+impl Family<'_> {
+    fn register<M: prometheus::core::Collector + Clone + 'static>(
+        &self,
+        metric: M,
+    ) -> Result<M, prometheus::Error> {
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+        self.register(IntCounter::with_opts(options(name, help))?)
+    }
+
+    fn counters(
+        &self,
+        name: &str,
+        help: &str,
+        label: &str,
+    ) -> Result<IntCounterVec, prometheus::Error> {
+        self.register(IntCounterVec::new(options(name, help), &[label])?)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+        self.register(IntGauge::with_opts(options(name, help))?)
+    }
+
+    fn gauges(
+        &self,
+        name: &str,
+        help: &str,
+        label: &str,
+    ) -> Result<IntGaugeVec, prometheus::Error> {
+        self.register(IntGaugeVec::new(options(name, help), &[label])?)
+    }
+
+    fn histograms(
+        &self,
+        name: &str,
+        help: &str,
+        label: &str,
+    ) -> Result<HistogramVec, prometheus::Error> {
+        let options = HistogramOpts {
+            common_opts: options(name, help),
+            buckets: LATENCY_BUCKETS.to_vec(),
+        };
+        self.register(HistogramVec::new(options, &[label])?)
+    }
+}
+
+fn options(name: &str, help: &str) -> Opts {
+    Opts::new(format!("asset_server_{name}"), help)
+}

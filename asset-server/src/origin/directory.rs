@@ -1,0 +1,170 @@
+//! A local directory as origin, for development and mounted archives.
+//!
+//! Confined twice: keys hold no `..`, and what a key leads to after symbolic links are followed must
+//! still be inside the directory.
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::header::{ETAG, LAST_MODIFIED};
+use http::{HeaderMap, HeaderValue};
+
+use super::{
+    Origin, OriginAnswer, OriginBody, OriginError, OriginObject, OriginRequest, Validator, Want,
+    no_body,
+};
+
+/// Bytes read from a file at a time.
+const READ: u64 = 256 << 10;
+
+pub(super) struct DirectoryOrigin {
+    root: Arc<Path>,
+}
+
+impl DirectoryOrigin {
+    pub(super) fn new(root: PathBuf) -> Self {
+        Self { root: root.into() }
+    }
+}
+
+impl Origin for DirectoryOrigin {
+    fn fetch(&self, request: OriginRequest) -> BoxFuture<'_, Result<OriginAnswer, OriginError>> {
+        let root = self.root.clone();
+        Box::pin(async move {
+            match tokio::task::spawn_blocking(move || answer(&root, &request)).await {
+                Ok(answer) => answer,
+                Err(panic) => Err(OriginError::Unreachable(panic.into())),
+            }
+        })
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<(), OriginError>> {
+        let root = self.root.clone();
+        Box::pin(async move {
+            match tokio::fs::metadata(&root).await {
+                Ok(metadata) if metadata.is_dir() => Ok(()),
+                _ => Err(missing()),
+            }
+        })
+    }
+}
+
+fn missing() -> OriginError {
+    OriginError::Missing("the origin's directory does not exist".into())
+}
+
+fn answer(root: &Path, request: &OriginRequest) -> Result<OriginAnswer, OriginError> {
+    let Some((file, metadata)) = open(root, &request.key)? else {
+        return Ok(OriginAnswer::NotFound);
+    };
+    let headers = headers_of(&metadata);
+    let etag = headers.get(ETAG);
+    if request.only_if.is_some() && request.only_if.as_ref() != etag {
+        return Err(OriginError::Changed);
+    }
+    match &request.unless {
+        Some(Validator::ETag(known)) if Some(known) == etag => {
+            return Ok(OriginAnswer::NotModified(HeaderMap::new()));
+        }
+        Some(Validator::Date(known)) if Some(known) == headers.get(LAST_MODIFIED) => {
+            return Ok(OriginAnswer::NotModified(HeaderMap::new()));
+        }
+        _ => {}
+    }
+    let length = metadata.len();
+    let (length, body) = match &request.want {
+        Want::Head => (length, no_body()),
+        Want::Body => (length, stream(file, 0, length)),
+        Want::Range(range) => {
+            let end = range.end.min(length);
+            (
+                end.saturating_sub(range.start),
+                stream(file, range.start, end),
+            )
+        }
+    };
+    Ok(OriginAnswer::Found(OriginObject {
+        headers,
+        length: Some(length),
+        body,
+    }))
+}
+
+/// `None` if there is no such file in the directory, or the path leads out of it.
+fn open(root: &Path, key: &str) -> Result<Option<(File, Metadata)>, OriginError> {
+    let failed = |error: io::Error| OriginError::Unreachable(error.into());
+    let root = root.canonicalize().map_err(|_| missing())?;
+    let path = match root.join(key).canonicalize() {
+        Ok(path) if path.starts_with(&root) => path,
+        Ok(_) => return Ok(None),
+        Err(error) => {
+            return match error.kind() {
+                io::ErrorKind::NotFound
+                | io::ErrorKind::NotADirectory
+                | io::ErrorKind::InvalidFilename => Ok(None),
+                _ => Err(failed(error)),
+            };
+        }
+    };
+    // A named pipe or device would block or never end, so look before opening.
+    if !path.metadata().map_err(failed)?.is_file() {
+        return Ok(None);
+    }
+    let file = File::open(&path).map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => OriginError::Denied("the file cannot be read".into()),
+        _ => failed(error),
+    })?;
+    let metadata = file.metadata().map_err(failed)?;
+    Ok(metadata.is_file().then_some((file, metadata)))
+}
+
+/// A file has no version but its times, size and number; together they are as strong as it gets.
+fn headers_of(metadata: &Metadata) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let tag = format!(
+        "\"{:x}-{:x}-{:x}-{:x}\"",
+        metadata.ino(),
+        metadata.len(),
+        metadata.mtime(),
+        metadata.mtime_nsec()
+    );
+    let modified = metadata.modified().map(httpdate::fmt_http_date);
+    if let Ok(tag) = HeaderValue::try_from(tag) {
+        headers.insert(ETAG, tag);
+    }
+    if let Some(modified) = modified
+        .ok()
+        .and_then(|date| HeaderValue::try_from(date).ok())
+    {
+        headers.insert(LAST_MODIFIED, modified);
+    }
+    headers
+}
+
+fn stream(file: File, start: u64, end: u64) -> OriginBody {
+    let file = Arc::new(file);
+    Box::pin(futures_util::stream::try_unfold(start, move |at| {
+        let file = file.clone();
+        async move {
+            if at >= end {
+                return Ok(None);
+            }
+            let count = (end - at).min(READ);
+            let read = tokio::task::spawn_blocking(move || {
+                let mut bytes = vec![0; count as usize];
+                file.read_exact_at(&mut bytes, at)
+                    .map(|()| Bytes::from(bytes))
+            });
+            match read.await {
+                Ok(Ok(bytes)) => Ok(Some((bytes, at + count))),
+                Ok(Err(error)) => Err(OriginError::Body(error.into())),
+                Err(panic) => Err(OriginError::Body(panic.into())),
+            }
+        }
+    }))
+}

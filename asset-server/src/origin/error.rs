@@ -1,0 +1,111 @@
+//! Why an origin gave no answer that can be used, and what the client is told.
+
+use http::StatusCode;
+
+/// A failure of an origin. Its text is for logs and `/readyz`; clients see [`OriginError::verdict`].
+#[derive(Debug, thiserror::Error)]
+pub enum OriginError {
+    /// No connection, or it broke before the answer began.
+    #[error("the origin cannot be reached: {0}")]
+    Unreachable(Source),
+    /// No answer in time.
+    #[error("the origin did not answer in time")]
+    Timeout,
+    /// Too many requests to it are in flight already.
+    #[error("too many requests to the origin are waiting")]
+    Busy,
+    /// It asks us to slow down (503 `SlowDown`, 429).
+    #[error("the origin asks to slow down")]
+    SlowDown,
+    /// It refuses our credentials, or refuses them this object.
+    #[error("the origin denied access: {0}")]
+    Denied(String),
+    /// The bucket or directory is not there.
+    #[error("{0}")]
+    Missing(String),
+    /// It answered with an error status.
+    #[error("the origin answered with status {0}")]
+    Status(u16),
+    /// The version that was asked for is no longer the current one (412).
+    #[error("the object has changed at the origin")]
+    Changed,
+    /// The body ended early, stalled, or was longer than announced.
+    #[error("the origin's answer is incomplete: {0}")]
+    Body(Source),
+    /// It answered with something that makes no sense.
+    #[error("the origin's answer is malformed: {0}")]
+    Malformed(&'static str),
+}
+
+/// A cause whose type does not matter.
+pub type Source = Box<dyn std::error::Error + Send + Sync>;
+
+impl OriginError {
+    /// Status for the client, reason for logs, metrics and the answer, and the error type of
+    /// `Proxy-Status` (RFC 9209 section 2.3).
+    pub fn verdict(&self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::Unreachable(_) => (
+                StatusCode::BAD_GATEWAY,
+                "origin_unreachable",
+                "destination_unavailable",
+            ),
+            Self::Timeout => (
+                StatusCode::GATEWAY_TIMEOUT,
+                "origin_timeout",
+                "http_response_timeout",
+            ),
+            Self::Busy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "origin_busy",
+                "connection_limit_reached",
+            ),
+            Self::SlowDown => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "origin_slow_down",
+                "destination_unavailable",
+            ),
+            Self::Denied(_) => (
+                StatusCode::BAD_GATEWAY,
+                "origin_denied",
+                "proxy_configuration_error",
+            ),
+            Self::Missing(_) => (
+                StatusCode::BAD_GATEWAY,
+                "origin_missing",
+                "destination_not_found",
+            ),
+            Self::Status(_) => (
+                StatusCode::BAD_GATEWAY,
+                "origin_error",
+                "http_protocol_error",
+            ),
+            Self::Changed => (
+                StatusCode::BAD_GATEWAY,
+                "origin_changed",
+                "http_protocol_error",
+            ),
+            Self::Body(_) => (
+                StatusCode::BAD_GATEWAY,
+                "origin_incomplete",
+                "http_response_incomplete",
+            ),
+            Self::Malformed(_) => (
+                StatusCode::BAD_GATEWAY,
+                "origin_malformed",
+                "http_protocol_error",
+            ),
+        }
+    }
+
+    /// What a status code of an HTTP or S3 origin means when it is neither success nor "not found".
+    pub(crate) fn of_status(status: u16) -> Self {
+        match status {
+            401 | 403 => Self::Denied(format!("status {status}")),
+            412 => Self::Changed,
+            429 | 503 => Self::SlowDown,
+            504 => Self::Timeout,
+            status => Self::Status(status),
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What we know about an origin's state: from every real request, and from a check every few seconds.
+
+use std::sync::{Mutex, PoisonError};
+
+use serde::Serialize;
+
+use super::OriginError;
+
+/// State of one origin, for `/readyz` and the admin API. Never for clients: `error` may say more than
+/// they should know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OriginStatus {
+    /// Path of the mount that it is behind.
+    pub name: String,
+    /// Whether it answered the last time it was asked.
+    pub ok: bool,
+    /// One word for the last failure, while it lasts.
+    pub reason: Option<&'static str>,
+    /// The last failure as a sentence, while it lasts.
+    pub error: Option<String>,
+}
+
+/// Who noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// A request for an object.
+    ByRequest,
+    /// The check of the origin as a whole.
+    ByCheck,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Health(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    failure: Option<(&'static str, String)>,
+    served: bool,
+}
+
+impl Health {
+    pub(super) fn succeeded(&self, seen: Seen) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.failure = None;
+        state.served |= seen == Seen::ByRequest;
+    }
+
+    /// A key that may read objects but not list the bucket is denied the check for ever; once it has
+    /// served an object, the denial says nothing.
+    pub(super) fn failed(&self, seen: Seen, error: &OriginError) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let harmless =
+            matches!(error, OriginError::Denied(_)) && state.served && seen == Seen::ByCheck;
+        let passing = matches!(error, OriginError::Changed);
+        if !harmless && !passing {
+            state.failure = Some((error.verdict().1, error.to_string()));
+        }
+    }
+
+    pub(super) fn status(&self, name: &str) -> OriginStatus {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (reason, error) = state.failure.clone().unzip();
+        OriginStatus {
+            name: name.to_owned(),
+            ok: error.is_none(),
+            reason,
+            error,
+        }
+    }
+}

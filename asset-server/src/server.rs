@@ -1,0 +1,190 @@
+//! The asset server as a value: started, asked, purged, dropped.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::request::Parts;
+use http::{Request, Response};
+use prometheus::Registry;
+use tokio::task::spawn_blocking;
+use tower_service::Service;
+
+use crate::admin;
+use crate::cache::Cache;
+use crate::cache::disk::OpenError;
+use crate::cache::purge::{Purge, PurgeReport};
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::mount::Mounts;
+use crate::origin::{ConnectError, OriginStatus};
+use crate::request_path::First;
+use crate::respond::body::AssetBody;
+
+/// One region's cache in front of its origins. Clones are one and the same.
+#[derive(Clone)]
+pub struct AssetServer {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    /// Identifies the cache in `Cache-Status` and `Proxy-Status`.
+    pub(crate) name: String,
+    pub(crate) mounts: Mounts,
+    pub(crate) cache: Arc<Cache>,
+}
+
+/// Why an asset server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The disk tier belongs to another process.
+    #[error("disk.path: {0}")]
+    Disk(#[from] OpenError),
+    /// An origin cannot even be set up. One that is merely away does not stop the start.
+    #[error("mount {mount}: {source}")]
+    Origin {
+        /// Path of the mount.
+        mount: String,
+        /// What is missing.
+        source: ConnectError,
+    },
+    /// The registry has metrics of these names already.
+    #[error("the metrics cannot be registered")]
+    Metrics(#[from] prometheus::Error),
+    /// The thread that reads the disk tier ended.
+    #[error("the disk tier cannot be opened")]
+    Interrupted,
+}
+
+impl AssetServer {
+    /// Opens the tiers, connects the origins, and begins to check them. An origin that is away does
+    /// not stop it: [`AssetServer::origins`] says so.
+    pub async fn start(config: Config, registry: &Registry) -> Result<Self, StartError> {
+        let metrics = Metrics::register(registry)?;
+        let mounts = Mounts::connect(&config, &metrics)
+            .map_err(|(mount, source)| StartError::Origin { mount, source })?;
+        let interval = config.origin.check_interval;
+        let name = format!("asset-{}", config.region);
+        let opened = spawn_blocking(move || Cache::open(&config, metrics)).await;
+        let cache = Arc::new(opened.map_err(|_| StartError::Interrupted)??);
+        let inner = Arc::new(Inner {
+            name,
+            mounts,
+            cache,
+        });
+        inner.look_after(interval);
+        Ok(Self { inner })
+    }
+
+    /// Answers one request for an asset.
+    pub async fn respond(&self, request: &Parts) -> Response<AssetBody> {
+        match self.inner.first(request) {
+            First::Done(response) => response,
+            First::Miss(miss) => self.inner.then(request, miss).await,
+        }
+    }
+
+    /// How each origin is doing.
+    pub fn origins(&self) -> Vec<OriginStatus> {
+        self.inner
+            .mounts
+            .iter()
+            .map(|mount| mount.origin.status(&mount.path))
+            .collect()
+    }
+
+    /// Removes objects. It returns when no restart can bring them back.
+    pub async fn purge(&self, what: &Purge) -> PurgeReport {
+        self.inner.cache.purge(what).await
+    }
+
+    /// `/api/v1/cache` and `/api/v1/purge`, for the private listener. The caller asks for the admin
+    /// token before what is not a GET.
+    pub fn admin_router(&self) -> axum::Router {
+        admin::router(self.clone())
+    }
+
+    pub(crate) fn usage(&self) -> Usage {
+        let cache = &self.inner.cache;
+        Usage {
+            memory: cache.memory.usage(),
+            disk: cache.disk.as_ref().map(|disk| disk.usage()),
+        }
+    }
+}
+
+/// Objects and bytes of each tier.
+pub(crate) struct Usage {
+    pub(crate) memory: (u64, u64),
+    pub(crate) disk: Option<(u64, u64)>,
+}
+
+impl Inner {
+    /// Checks every origin now and then, and sets the gauges, for as long as somebody holds the server.
+    fn look_after(self: &Arc<Self>, interval: std::time::Duration) {
+        let inner = Arc::downgrade(self);
+        tokio::spawn(async move {
+            while let Some(inner) = inner.upgrade() {
+                futures_util::future::join_all(
+                    inner.mounts.iter().map(|mount| mount.origin.check()),
+                )
+                .await;
+                inner
+                    .cache
+                    .metrics
+                    .tier("memory", inner.cache.memory.usage());
+                if let Some(disk) = &inner.cache.disk {
+                    inner.cache.metrics.tier("disk", disk.usage());
+                }
+                drop(inner);
+                tokio::time::sleep(interval).await;
+            }
+        });
+    }
+}
+
+impl<B> Service<Request<B>> for AssetServer {
+    type Response = Response<AssetBody>;
+    type Error = Infallible;
+    type Future = Responding;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// The body of the request is not looked at: GET and HEAD have none that means anything.
+    fn call(&mut self, request: Request<B>) -> Responding {
+        let (parts, _) = request.into_parts();
+        match self.inner.first(&parts) {
+            First::Done(response) => Responding::Done(Some(response)),
+            First::Miss(miss) => {
+                let inner = self.inner.clone();
+                Responding::Waiting(Box::pin(async move { inner.then(&parts, miss).await }))
+            }
+        }
+    }
+}
+
+/// A response that is there already, or one that must be waited for.
+pub enum Responding {
+    /// It is there; a hit costs no box.
+    Done(Option<Response<AssetBody>>),
+    /// It must be waited for.
+    Waiting(Pin<Box<dyn Future<Output = Response<AssetBody>> + Send>>),
+}
+
+impl Future for Responding {
+    type Output = Result<Response<AssetBody>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::Done(response) => match response.take() {
+                Some(response) => Poll::Ready(Ok(response)),
+                None => Poll::Pending,
+            },
+            Self::Waiting(waiting) => waiting.as_mut().poll(cx).map(Ok),
+        }
+    }
+}

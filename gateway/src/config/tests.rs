@@ -1,0 +1,163 @@
+use serving::config::Document;
+
+use super::{File, from_document};
+
+const EXAMPLE: &str = include_str!("../../config/gateway.example.yaml");
+
+/// The example without everything that has a default.
+const MINIMAL: &str = r#"
+region: ams3
+regions:
+  - {name: nyc3, address: "https://nyc3.edge.example.com", public_url: "https://nyc3.edge.example.com"}
+  - {name: ams3}
+  - {name: sgp1, address: "https://sgp1.edge.example.com"}
+listeners:
+  - {name: https, address: "0.0.0.0:8443", tls: [{certificate: tls/edge.pem, key: tls/edge.key}]}
+asset_server:
+  embedded:
+    mounts:
+      - path: /assets/
+        origin:
+          s3: {endpoint: "https://ams3.digitaloceanspaces.com", bucket: example-assets, credentials: {file: /run/secrets/spaces}}
+upstreams:
+  jobs: {regions: [nyc3], health_check: {}}
+routes:
+  - {name: assets, match: {host: edge.example.com, path: {prefix: /assets/}}, action: assets}
+  - {name: jobs, match: {path: {prefix: /jobs}}, action: {upstream: {name: jobs}}}
+  - {name: old-site, match: {host: www.example.com}, action: {redirect: {to: "https://edge.example.com*"}}}
+  - name: robots
+    match: {path: {exact: /robots.txt}}
+    action: {respond: {body: "User-agent: *\nDisallow: /\n"}}
+"#;
+
+fn parsed(text: &str) -> serde_json::Value {
+    serde_json::to_value(
+        Document::from_text("gateway.yaml", text)
+            .parse::<File>()
+            .unwrap(),
+    )
+    .unwrap()
+}
+
+#[test]
+fn the_example_is_good_and_its_values_are_the_defaults() {
+    from_document(&Document::from_text("gateway.yaml", EXAMPLE)).unwrap();
+    assert_eq!(parsed(EXAMPLE), parsed(MINIMAL));
+}
+
+#[test]
+fn the_example_lists_every_key_of_the_schema() {
+    let schema = schemars::schema_for!(File).to_value();
+    let mut keys = std::collections::BTreeSet::new();
+    collect_keys(&schema, &mut keys);
+    // The asset server's keys stand in its own example, alternatives in comments.
+    let texts = [
+        EXAMPLE,
+        include_str!("../../../asset-server/config/asset-server.example.yaml"),
+    ];
+    let named = |key: &str| {
+        texts
+            .iter()
+            .any(|text| text.contains(&format!("{key}:")) || text.contains(&format!("`{key}`")))
+    };
+    let missing: Vec<_> = keys.iter().filter(|key| !named(key)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+fn collect_keys(schema: &serde_json::Value, keys: &mut std::collections::BTreeSet<String>) {
+    match schema {
+        serde_json::Value::Object(map) => {
+            if let Some(serde_json::Value::Object(properties)) = map.get("properties") {
+                keys.extend(properties.keys().cloned());
+            }
+            map.values().for_each(|value| collect_keys(value, keys));
+        }
+        serde_json::Value::Array(values) => {
+            values.iter().for_each(|value| collect_keys(value, keys))
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn each_fault_is_one_line_that_names_file_line_key_and_reason() {
+    for (from, to, expected) in [
+        (
+            "region: ams3",
+            "region: lon1",
+            r#"gateway.yaml:2: region: "lon1" is not among the regions: nyc3, ams3, sgp1"#,
+        ),
+        (
+            "{name: ams3}",
+            "{name: nyc3}",
+            r#"gateway.yaml:5: regions[1].name: "nyc3" is there twice"#,
+        ),
+        (
+            "{name: ams3}",
+            "{name: ams3, colour: red}",
+            "gateway.yaml:5: regions[1]",
+        ),
+        (
+            "{name: sgp1,",
+            "{name: moon,",
+            r#"gateway.yaml:6: regions[2].name: "moon" is no DigitalOcean region"#,
+        ),
+        (
+            "https://sgp1.edge.example.com",
+            "sgp1",
+            r#"gateway.yaml:6: regions[2].address: "sgp1" is not an address"#,
+        ),
+        (
+            r#", address: "https://sgp1.edge.example.com""#,
+            "",
+            "gateway.yaml:6: regions[2]: other regions need an address",
+        ),
+        (
+            "name: assets, match",
+            "name: jobs, match",
+            r#"gateway.yaml:18: routes[1].name: "jobs" is there twice"#,
+        ),
+        (
+            "{name: jobs}}",
+            "{name: jbos}}",
+            r#"gateway.yaml:18: routes[1].action.upstream.name: "jbos" is not among the upstreams"#,
+        ),
+        (
+            "regions: [nyc3]",
+            "regions: [nyc9]",
+            r#"gateway.yaml:15: upstreams.jobs.regions[0]: "nyc9" is not among the regions"#,
+        ),
+        (
+            "regions: [nyc3]",
+            "regions: [ams3]",
+            "gateway.yaml:15: upstreams.jobs.endpoints: ams3 has this upstream",
+        ),
+        (
+            "health_check: {}",
+            "health_check: {interval: 5}",
+            "gateway.yaml:15: upstreams.jobs.health_check.interval: \"5\" is not a duration",
+        ),
+        (
+            "prefix: /jobs",
+            "prefix: jobs",
+            r#"gateway.yaml:18: routes[1].match.path.prefix: "jobs" must start with /"#,
+        ),
+        (
+            "0.0.0.0:8443",
+            "0.0.0.0",
+            "gateway.yaml:8: listeners[0].address: ",
+        ),
+    ] {
+        assert!(MINIMAL.contains(from), "{from}");
+        let document = Document::from_text("gateway.yaml", MINIMAL.replacen(from, to, 1));
+        let error = from_document(&document)
+            .map(|_| ())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with(expected),
+            "{error}\nshould start with\n{expected}"
+        );
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+}

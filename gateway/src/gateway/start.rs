@@ -1,0 +1,200 @@
+//! From a configuration to a serving process, and to its end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use asset_server::AssetServer;
+use geo_db::{CostTable, GeoDb};
+use prometheus::Registry;
+use serving::drain::Drain;
+use serving::listener::{
+    self, BindError, Certificates, Listener, Metrics as ListenerMetrics, TlsError,
+};
+use tokio::net::TcpListener;
+
+use super::{Assets, Edge, reload};
+use crate::admission::Admission;
+use crate::config::{AssetServerConfig, Config};
+use crate::forward::Mesh;
+use crate::metrics::Metrics;
+use crate::region::{self, Hearsay};
+use crate::upstream::{RetryBudget, client, roots};
+use crate::{admin, request_path};
+
+/// Why a gateway could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address is taken, or not ours.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// Certificates cannot be loaded.
+    #[error("listener {listener}: {source}")]
+    Tls {
+        /// The listener's name.
+        listener: String,
+        /// The reason.
+        source: TlsError,
+    },
+    /// A file with certificate authorities cannot be loaded.
+    #[error("certificate authorities: {file}: {source}")]
+    Roots {
+        /// The file.
+        file: String,
+        /// The reason.
+        source: rustls_pki_types::pem::Error,
+    },
+    /// Geo data cannot be loaded.
+    #[error("geo data: {0}")]
+    Geo(#[from] geo_db::OpenError),
+    /// There are more regions than can be ranked.
+    #[error(transparent)]
+    Regions(#[from] geo_db::TooManyRegions),
+    /// The asset server cannot start.
+    #[error("asset server: {0}")]
+    Assets(#[from] asset_server::StartError),
+    /// Two metrics have one name.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// A serving gateway.
+pub struct Gateway {
+    /// What answers requests.
+    pub edge: Arc<Edge>,
+    /// Bound addresses of the listeners, in the order of the configuration.
+    pub listeners: Vec<SocketAddr>,
+    /// Bound address of the private listener.
+    pub admin: SocketAddr,
+    drain_timeout: Duration,
+}
+
+impl Gateway {
+    /// Binds every address, starts what runs in the background and begins to serve.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let registry = Registry::new();
+        let drain = Drain::new();
+        let metrics = Metrics::register(&registry, &config.regions)?;
+        let listener_metrics = ListenerMetrics::register(&registry, "gateway")?;
+
+        // Addresses first: a port in use is the commonest fault, and nothing else has happened yet.
+        let mut listeners = Vec::new();
+        for file in &config.listeners {
+            let certificates =
+                match file.tls.as_slice() {
+                    [] => None,
+                    tls => Some(Certificates::load(tls.to_vec()).map_err(|source| {
+                        StartError::Tls {
+                            listener: file.name.clone(),
+                            source,
+                        }
+                    })?),
+                };
+            let socket = listener::bind(file.address, file.share_port)?;
+            if let Some(certificates) = &certificates {
+                drain.spawn(reload::certificates(certificates.clone(), drain.clone()));
+            }
+            let listener = Listener::new(socket, listener_metrics(&file.name))
+                .with_tls(certificates)
+                .with_proxy_protocol(file.proxy_protocol.clone())
+                .with_limits(config.http_limits);
+            listeners.push(listener);
+        }
+        let admin_socket = listener::bind(config.admin, false)?;
+
+        let roots = roots(&config.certificate_authorities)
+            .map_err(|(file, source)| StartError::Roots { file, source })?;
+        let settings = reload::settings(&config, &metrics, &roots);
+        let assets = match config.asset_server {
+            None => None,
+            Some(AssetServerConfig::Embedded(config)) => Some(Assets::Embedded(
+                AssetServer::start(config, &registry).await?,
+            )),
+            Some(AssetServerConfig::Remote(remote)) => {
+                Some(Assets::Remote(Arc::new(reload::upstream(&remote, &roots))))
+            }
+        };
+        let geo = GeoDb::open(&config.geo)?;
+        let timeouts = config.mesh_timeouts;
+        let edge = Arc::new(Edge {
+            costs: CostTable::new(&config.regions.points())?,
+            geo,
+            health_policy: config.health_policy,
+            health_check: config.health_check,
+            hearsay: Hearsay::new(Instant::now()),
+            mesh: Mesh {
+                http2: client(true, timeouts.connect, &roots),
+                http1: client(false, timeouts.connect, &roots),
+                first_byte: timeouts.first_byte,
+                idle: timeouts.idle,
+                retry_budget: RetryBudget::new(),
+            },
+            assets,
+            settings: ArcSwap::from_pointee(settings),
+            admission: Admission::new(config.requests_in_flight),
+            metrics,
+            registry,
+            drain: drain.clone(),
+            regions: config.regions,
+        });
+        reload::check_endpoints(&edge);
+        let gateway = Self {
+            listeners: listeners
+                .iter()
+                .filter_map(|listener| listener.local_addr().ok())
+                .collect(),
+            admin: admin_socket.local_addr().map_err(|source| BindError {
+                address: config.admin,
+                source,
+            })?,
+            drain_timeout: config.drain_timeout,
+            edge,
+        };
+        gateway
+            .serve(listeners, admin_socket, config.admin_token)
+            .await;
+        Ok(gateway)
+    }
+
+    async fn serve(
+        &self,
+        listeners: Vec<Listener>,
+        admin_socket: TcpListener,
+        token: Option<serving::secret::Secret>,
+    ) {
+        let edge = &self.edge;
+        // Who is alive is known before the first request is steered.
+        let peers: Vec<_> = edge.regions.peers().map(|(index, _)| index).collect();
+        futures_util::future::join_all(peers.iter().map(|index| region::look(edge, *index))).await;
+        for index in peers {
+            tokio::spawn(region::run_health_checks(
+                edge.clone(),
+                index,
+                edge.drain.clone(),
+            ));
+        }
+        for listener in listeners {
+            let edge = edge.clone();
+            let respond = {
+                let edge = edge.clone();
+                move |peer, request| request_path::respond(edge.clone(), peer, request)
+            };
+            tokio::spawn(async move { listener.serve(respond, edge.drain.clone()).await });
+        }
+        let router = admin::router(edge.clone(), token);
+        // The private listener outlives the drain, so that its end can be watched.
+        tokio::spawn(async move {
+            if let Err(error) = axum::serve(admin_socket, router).await {
+                tracing::error!(%error, "the admin listener ended");
+            }
+        });
+    }
+
+    /// Drains: readiness goes off, what is in flight finishes. Returns how many connections had to be cut.
+    pub async fn drain(&self) -> usize {
+        tracing::info!(in_flight = self.edge.admission.in_flight(), "draining");
+        self.edge.drain.begin();
+        self.edge.drain.finish(self.drain_timeout).await
+    }
+}

@@ -1,0 +1,374 @@
+//! THE request path: what happens to a request, in the order in which it happens. `respond` takes it
+//! from the listener; `answer` is what may fail; `serve_here` is the last step in this region.
+//!
+//! It is one function over plain values rather than a stack of boxed services, so that a cached asset
+//! costs no allocation per layer and a reader sees the whole path on one page.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HOST, HeaderName, LOCATION};
+use http::request::Parts;
+use http::{HeaderValue, Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use serving::listener::Peer;
+use serving::problem::Problem;
+
+use crate::access_log::{Record, Recorded};
+use crate::error::{Error, Verdict};
+use crate::forward::{CARRIED_HOPS, Forwarded, Outgoing, ResponseBody, to_region, to_upstream};
+use crate::gateway::{Assets, Edge, Settings};
+use crate::region::{HEALTH_PATH, Observation, Report};
+use crate::request_id::{self, REQUEST_ID};
+use crate::rescue;
+use crate::route::{Action, Route, SteeringMode};
+
+/// Names the region that answered.
+pub const EDGE_REGION: HeaderName = HeaderName::from_static("x-edge-region");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// A request is carried between regions at most this often.
+const MAX_HOPS: u8 = 3;
+
+/// What the listener hands over, and what becomes of it.
+pub async fn respond(
+    edge: Arc<Edge>,
+    peer: Peer,
+    request: Request<Incoming>,
+) -> Response<Recorded> {
+    let start = Instant::now();
+    let settings = edge.settings.load_full();
+    let request = Outgoing::new(request);
+    let ip = peer.address.ip();
+
+    // Trusted-proxy rules fix the one address that logs, limits and steering believe.
+    let from_region = settings.peers.contains(ip);
+    let client = settings.trusted_proxies.client(ip, &request.parts.headers);
+    let trusted = from_region || settings.trusted_proxies.contains(ip);
+    let id = request_id::of(&request.parts.headers, trusted);
+
+    // From here on every request leaves a line in the log, however it ends.
+    let mut record = Record::new(&request.parts, start, id, client, edge.regions.own_index());
+    let hops = if from_region { hops(&request.parts) } else { 0 };
+    record.tls = if hops > 0 {
+        Forwarded::carried_tls(&request.parts.headers)
+    } else {
+        peer.tls
+    };
+
+    // From here down anything may fail; from here up there is always a response.
+    let answered = rescue::from_panic(answer(&edge, &settings, request, hops, &mut record)).await;
+    let response = answered.unwrap_or_else(|error| problem(&edge, &error, &mut record));
+    finish(edge, response, record)
+}
+
+/// From admission to the first byte of the answer.
+async fn answer(
+    edge: &Edge,
+    settings: &Settings,
+    mut request: Outgoing,
+    hops: u8,
+    record: &mut Record,
+) -> Result<Response<ResponseBody>, Error> {
+    // May this request enter?
+    record.permit = Some(edge.admission.enter()?);
+    if hops > MAX_HOPS {
+        return Err(Error::Loop);
+    }
+
+    // Host, path, method, headers -> route.
+    let parts = &request.parts;
+    record.host = host(parts, hops > 0)?;
+    if parts.uri.path() == HEALTH_PATH {
+        return Ok(health_report(edge));
+    }
+    let name = without_port(record.host.to_str().map_err(|_| Error::InvalidHost)?);
+    let route = settings
+        .routes
+        .find(name, parts.uri.path(), &parts.method, &parts.headers)
+        .ok_or(Error::NoRoute)?;
+    record.route = Some(route.clone());
+    match &route.action {
+        Action::Respond {
+            status,
+            content_type,
+            body,
+        } => return Ok(fixed(*status, content_type, body)),
+        Action::Redirect { status, to } => return redirect(*status, to, parts),
+        Action::Assets | Action::Upstream { .. } => {}
+    }
+
+    // Route and client -> ranked regions.
+    let decision = edge.steer(record.client, route);
+    record.nearest = decision.ideal;
+    let host = record.host.clone();
+    let id = record.id.clone();
+    let forwarded = Forwarded {
+        region: edge.regions.own().name.as_str(),
+        client: record.client,
+        tls: record.tls,
+        host,
+        id,
+    };
+
+    // Another region is better for this client, and nobody has carried the request yet.
+    let mut failure = Error::NoUsableRegion;
+    if hops == 0 && route.steering != SteeringMode::Here {
+        edge.mesh.retry_budget.earn();
+        for (attempt, place) in decision.usable().enumerate() {
+            if place.region == edge.regions.own_index() {
+                return serve_here(edge, route, &mut request, &forwarded, record).await;
+            }
+            let region = edge.regions.of(place.region);
+            if let (SteeringMode::Redirect, Some(url)) = (route.steering, &region.public_url) {
+                record.region = place.region;
+                return redirect(
+                    StatusCode::TEMPORARY_REDIRECT,
+                    &format!("{url}*"),
+                    &request.parts,
+                );
+            }
+            if attempt > 0 {
+                if !(request.may_retry(&failure) && edge.mesh.retry_budget.spend()) {
+                    return Err(failure);
+                }
+                edge.metrics.retries.inc();
+            }
+            match to_region(
+                &edge.mesh,
+                region,
+                hops + 1,
+                &mut request,
+                &forwarded,
+                &edge.drain,
+            )
+            .await
+            {
+                Ok(response) => {
+                    record.region = place.region;
+                    return Ok(response);
+                }
+                Err(error) => {
+                    tracing::info!(region = %region.name, %error, "could not carry a request");
+                    let seen = if matches!(error, Error::Connect(_)) {
+                        Observation::Unreachable
+                    } else {
+                        Observation::Failed
+                    };
+                    region.observe(seen, Instant::now(), &edge.health_policy);
+                    failure = error;
+                }
+            }
+        }
+        return Err(failure);
+    }
+    serve_here(edge, route, &mut request, &forwarded, record).await
+}
+
+/// The last step: this region answers.
+async fn serve_here(
+    edge: &Edge,
+    route: &Route,
+    request: &mut Outgoing,
+    forwarded: &Forwarded<'_>,
+    record: &mut Record,
+) -> Result<Response<ResponseBody>, Error> {
+    let (upstream, strip_prefix) = match (&route.action, &edge.assets) {
+        (
+            Action::Upstream {
+                upstream,
+                strip_prefix,
+            },
+            _,
+        ) => (upstream, strip_prefix.as_deref()),
+        (_, Some(Assets::Embedded(server))) => {
+            request.parts.headers.insert(REQUEST_ID, record.id.clone());
+            return Ok(server
+                .respond(&request.parts)
+                .await
+                .map(ResponseBody::Asset));
+        }
+        (_, Some(Assets::Remote(upstream))) => (upstream, None),
+        (_, None) => return Err(Error::NoUsableEndpoint),
+    };
+    let started = Instant::now();
+    let (mut response, claim) =
+        to_upstream(upstream, strip_prefix, request, forwarded, &edge.drain).await?;
+    record.claim = Some(claim);
+    // What an upstream says about regions is not ours to pass on.
+    response.headers_mut().remove(EDGE_REGION);
+    append_timing(&mut response, "upstream", started.elapsed());
+    Ok(response)
+}
+
+/// What every response carries, and what is counted of it.
+fn finish(
+    edge: Arc<Edge>,
+    mut response: Response<ResponseBody>,
+    mut record: Record,
+) -> Response<Recorded> {
+    record.headers_after = record.start.elapsed();
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, record.id.clone());
+    headers.insert(EDGE_REGION, edge.regions.of(record.region).header.clone());
+    append_timing(&mut response, "edge", record.headers_after);
+    if let Some(route) = &record.route {
+        route.metrics.count(response.status());
+        if route.action.is_steered() {
+            edge.metrics
+                .response(record.nearest, record.region, record.headers_after);
+        }
+    }
+    record.follow(response, edge)
+}
+
+fn problem(edge: &Edge, error: &Error, record: &mut Record) -> Response<ResponseBody> {
+    let Verdict {
+        status,
+        reason,
+        proxy_error,
+        ..
+    } = error.verdict();
+    record.error = Some(reason);
+    edge.metrics.error(reason);
+    let problem = Problem {
+        status,
+        reason,
+        detail: &error.to_string(),
+        request_id: record.id.to_str().unwrap_or_default(),
+        proxy: edge.regions.own().name.as_str(),
+        proxy_error,
+    };
+    let mut response = problem.into_response();
+    if matches!(error, Error::Overloaded) {
+        response
+            .headers_mut()
+            .insert(http::header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response.map(ResponseBody::from)
+}
+
+/// How often other regions have carried the request already. What cannot be read counts as too often.
+fn hops(parts: &Parts) -> u8 {
+    let Some(hops) = parts.headers.get(CARRIED_HOPS) else {
+        return 0;
+    };
+    hops.to_str()
+        .ok()
+        .and_then(|hops| hops.parse().ok())
+        .unwrap_or(u8::MAX)
+}
+
+/// The host asked for, RFC 9110 section 7.2: of the region that carried the request, of the target URI,
+/// or of the `Host` header.
+fn host(parts: &Parts, carried: bool) -> Result<HeaderValue, Error> {
+    if let Some(host) = Forwarded::carried_host(&parts.headers).filter(|_| carried) {
+        return Ok(host.clone());
+    }
+    if let Some(authority) = parts.uri.authority() {
+        return HeaderValue::from_str(authority.as_str()).map_err(|_| Error::InvalidHost);
+    }
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => Ok(host.clone()),
+        (None, _) if parts.version == Version::HTTP_10 => Ok(HeaderValue::from_static("")),
+        _ => Err(Error::InvalidHost),
+    }
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port))
+            if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.is_empty() =>
+        {
+            name
+        }
+        _ => host,
+    }
+}
+
+fn fixed(status: StatusCode, content_type: &HeaderValue, body: &Bytes) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::from(body.clone()));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, content_type.clone());
+    response
+}
+
+/// A redirect; a trailing `*` in `to` stands for path and query.
+fn redirect(status: StatusCode, to: &str, parts: &Parts) -> Result<Response<ResponseBody>, Error> {
+    let location = match to.strip_suffix('*') {
+        Some(start) => format!(
+            "{}{}",
+            start.trim_end_matches('/'),
+            parts.uri.path_and_query().map_or("/", |path| path.as_str())
+        ),
+        None => to.to_owned(),
+    };
+    let mut response = Response::new(ResponseBody::Full(None));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        LOCATION,
+        HeaderValue::try_from(location).map_err(|_| Error::InvalidHost)?,
+    );
+    Ok(response)
+}
+
+fn health_report(edge: &Edge) -> Response<ResponseBody> {
+    let now = Instant::now();
+    let shares = edge.regions.iter().map(|(_, region)| {
+        (
+            region.name.to_string(),
+            region.health().share(now, &edge.health_policy),
+        )
+    });
+    let report = Report {
+        region: edge.regions.own().name.to_string(),
+        draining: edge.drain.has_started(),
+        shares: shares.collect(),
+    };
+    let body = serde_json::to_vec(&report).unwrap_or_default();
+    fixed(
+        StatusCode::OK,
+        &HeaderValue::from_static("application/json"),
+        &body.into(),
+    )
+}
+
+/// Adds one metric to `Server-Timing` (W3C Server Timing, section 2), in milliseconds.
+fn append_timing(response: &mut Response<ResponseBody>, name: &str, elapsed: Duration) {
+    let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+    let (whole, thousandths) = (micros / 1000, micros % 1000);
+    let mut text = String::with_capacity(32);
+    text.push_str(name);
+    text.push_str(";dur=");
+    text.push_str(itoa::Buffer::new().format(whole));
+    text.push('.');
+    for digit in [thousandths / 100, thousandths / 10 % 10, thousandths % 10] {
+        text.push(char::from(b'0' + u8::try_from(digit).unwrap_or(0)));
+    }
+    if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(text)) {
+        response.headers_mut().append(SERVER_TIMING, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_port;
+
+    #[test]
+    fn a_port_is_not_part_of_the_name() {
+        for (host, name) in [
+            ("a.test:80", "a.test"),
+            ("a.test", "a.test"),
+            ("[::1]:80", "[::1]"),
+            ("[::1]", "[::1]"),
+            (":80", ":80"),
+            ("", ""),
+        ] {
+            assert_eq!(without_port(host), name);
+        }
+    }
+}

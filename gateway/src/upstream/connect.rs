@@ -1,0 +1,71 @@
+//! Connections to upstreams and to other regions: pooled, kept warm, over TLS where the address says so.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::crypto::aws_lc_rs;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+
+use crate::forward::RequestBody;
+
+/// A pool of connections.
+pub type Client = legacy::Client<HttpsConnector<HttpConnector>, RequestBody>;
+
+/// Certificate authorities that upstreams and regions are checked against.
+pub type Roots = Arc<RootCertStore>;
+
+/// The system's authorities and those of `files`.
+pub fn roots(files: &[impl AsRef<Path>]) -> Result<Roots, (String, rustls_pki_types::pem::Error)> {
+    let mut roots = RootCertStore::empty();
+    // A machine without a certificate store can still talk plain, or to authorities of its own.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    for file in files {
+        let named = |error| (file.as_ref().display().to_string(), error);
+        let found: Vec<_> = CertificateDer::pem_file_iter(file)
+            .and_then(Iterator::collect)
+            .map_err(named)?;
+        roots.add_parsable_certificates(found);
+    }
+    Ok(Arc::new(roots))
+}
+
+/// A pool that gives a connection `connect_timeout` to stand. `http2` speaks HTTP/2 without asking
+/// first, as other regions and gRPC servers understand it.
+pub fn client(http2: bool, connect_timeout: Duration, roots: &Roots) -> Client {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_keepalive(Some(Duration::from_secs(30)));
+    tcp.set_connect_timeout(Some(connect_timeout));
+    let tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .expect("the provider has suites for both versions")
+        .with_root_certificates(roots.clone())
+        .with_no_client_auth();
+    let tls = HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_or_http();
+    let connector = if http2 {
+        tls.enable_http2().wrap_connector(tcp)
+    } else {
+        tls.enable_http1().wrap_connector(tcp)
+    };
+    legacy::Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(Duration::from_secs(50))
+        .http2_only(http2)
+        .http2_initial_stream_window_size(1 << 20)
+        .http2_initial_connection_window_size(8 << 20)
+        .http2_keep_alive_interval(Duration::from_secs(5))
+        .http2_keep_alive_timeout(Duration::from_secs(5))
+        .http2_keep_alive_while_idle(true)
+        .build(connector)
+}
