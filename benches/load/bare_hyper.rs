@@ -14,8 +14,9 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use futures_util::stream;
-use http_body_util::{BodyExt, Either, Empty, Full, StreamBody};
+use http_body_util::{Either, Empty, Full, StreamBody};
 use hyper::body::{Body, Frame, Incoming};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
@@ -77,41 +78,42 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, bodies: Bodies) {
         .await;
 }
 
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 impl Bodies {
     fn answer(
         &self,
         request: &Request<Incoming>,
-    ) -> Response<impl Body<Data = Bytes, Error = Infallible> + use<>> {
-        let pieces = || {
-            stream::iter(
-                std::iter::repeat_n(self.piece.clone(), PIECES).map(|piece| Ok(Frame::data(piece))),
-            )
-        };
+    ) -> Response<impl Body<Data = Bytes, Error = BoxError> + use<>> {
         let (status, length, body) = match request.uri().path() {
-            "/1k" => (
-                StatusCode::OK,
-                self.small.len(),
-                Either::Left(Full::new(self.small.clone())),
-            ),
-            "/64m" => (
-                StatusCode::OK,
-                PIECE * PIECES,
-                Either::Right(Either::Left(StreamBody::new(pieces()))),
-            ),
+            "/1k" => {
+                let whole = Full::new(self.small.clone());
+                (StatusCode::OK, self.small.len(), Either::Left(whole))
+            }
+            "/64m" => {
+                let pieces = std::iter::repeat_n(self.piece.clone(), PIECES);
+                let frames = pieces.map(|piece| Ok::<_, Infallible>(Frame::data(piece)));
+                let streamed = StreamBody::new(stream::iter(frames));
+                (
+                    StatusCode::OK,
+                    PIECE * PIECES,
+                    Either::Right(Either::Left(streamed)),
+                )
+            }
             _ => (
                 StatusCode::NOT_FOUND,
                 0,
                 Either::Right(Either::Right(Empty::new())),
             ),
         };
-        let mut response = Response::new(body.map_err(|error| match error {}));
+        let mut response = Response::new(body);
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(
-            "content-type",
-            hyper::header::HeaderValue::from_static("application/octet-stream"),
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/octet-stream"),
         );
-        headers.insert("content-length", length.into());
+        headers.insert(CONTENT_LENGTH, length.into());
         response
     }
 }
