@@ -37,8 +37,7 @@ pub fn router(edge: Arc<Edge>, token: Option<Secret>) -> Router {
     let router = shared.merge(own);
     match &edge.assets {
         Some(Assets::Embedded(server)) => {
-            let purge = serving::admin::require_token(server.purge_router(), token);
-            router.merge(server.stats_router()).merge(purge)
+            router.merge(serving::admin::require_token(server.admin_router(), token))
         }
         _ => router,
     }
@@ -52,9 +51,9 @@ fn findings(edge: &Edge) -> Vec<Finding> {
     let failing = server.origins().into_iter().filter_map(|origin| {
         let why = origin.error?;
         Some(Finding {
-            what: format!("origin of {}", origin.mount),
+            what: format!("origin of {}", origin.name),
             why,
-            blocking: !origin.was_reachable,
+            blocking: !origin.was_ok,
         })
     });
     failing.collect()

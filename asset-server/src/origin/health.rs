@@ -14,6 +14,8 @@ pub struct OriginStatus {
     pub name: String,
     /// Whether it answered the last time it was asked.
     pub ok: bool,
+    /// Whether it ever answered: one that never did is a mistake, one that did is an outage.
+    pub was_ok: bool,
     /// One word for the last failure, while it lasts.
     pub reason: Option<&'static str>,
     /// The last failure as a sentence, while it lasts.
@@ -36,12 +38,14 @@ pub(super) struct Health(Mutex<State>);
 struct State {
     failure: Option<(&'static str, String)>,
     served: bool,
+    was_ok: bool,
 }
 
 impl Health {
     pub(super) fn succeeded(&self, seen: Seen) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.failure = None;
+        state.was_ok = true;
         state.served |= seen == Seen::ByRequest;
     }
 
@@ -63,6 +67,7 @@ impl Health {
         OriginStatus {
             name: name.to_owned(),
             ok: error.is_none(),
+            was_ok: state.was_ok,
             reason,
             error,
         }
