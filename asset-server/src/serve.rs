@@ -60,7 +60,8 @@ pub fn serve(
     Ok(())
 }
 
-/// An origin that is away does not make the server unready: what is cached is served.
+/// An origin that went away does not make the server unready: what is cached is served. One that never
+/// answered has filled no cache, and is most likely written wrong.
 fn readiness(server: AssetServer) -> impl Fn() -> Vec<Finding> + Send + Sync {
     move || {
         let unwell = server.origins().into_iter().filter(|origin| !origin.ok);
@@ -68,7 +69,7 @@ fn readiness(server: AssetServer) -> impl Fn() -> Vec<Finding> + Send + Sync {
             .map(|origin| Finding {
                 what: format!("origin {}", origin.name),
                 why: origin.error.unwrap_or_default(),
-                blocking: false,
+                blocking: !origin.was_ok,
             })
             .collect()
     }

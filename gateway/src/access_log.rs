@@ -57,7 +57,13 @@ pub struct Record {
 
 impl Record {
     /// The beginning of a request's record.
-    pub fn new(parts: &Parts, start: Instant, id: HeaderValue, client: IpAddr, region: RegionIndex) -> Self {
+    pub fn new(
+        parts: &Parts,
+        start: Instant,
+        id: HeaderValue,
+        client: IpAddr,
+        region: RegionIndex,
+    ) -> Self {
         Self {
             start,
             id,
@@ -82,10 +88,19 @@ impl Record {
     }
 
     /// Ties the record to its response: the line is written when the body has ended or is given up.
-    pub fn follow(mut self, response: Response<ResponseBody>, edge: Arc<Edge>) -> Response<Recorded> {
+    pub fn follow(
+        mut self,
+        response: Response<ResponseBody>,
+        edge: Arc<Edge>,
+    ) -> Response<Recorded> {
         self.status = response.status();
         self.cache_status = response.headers().get("cache-status").cloned();
-        response.map(|body| Recorded { body, record: self, edge, complete: false })
+        response.map(|body| Recorded {
+            body,
+            record: self,
+            edge,
+            complete: false,
+        })
     }
 
     fn write(&self, regions: &RegionSet, complete: bool) {
@@ -115,7 +130,9 @@ impl Record {
 }
 
 fn str(value: Option<&HeaderValue>) -> &str {
-    value.and_then(|value| value.to_str().ok()).unwrap_or_default()
+    value
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
 }
 
 fn protocol(version: Version) -> &'static str {
@@ -138,7 +155,10 @@ impl Body for Recorded {
     type Data = Bytes;
     type Error = <ResponseBody as Body>::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
         match &frame {
             Some(Ok(frame)) => {
@@ -163,7 +183,8 @@ impl Body for Recorded {
 
 impl Drop for Recorded {
     fn drop(&mut self) {
-        let complete = self.complete || self.record.method == Method::HEAD || self.body.is_end_stream();
+        let complete =
+            self.complete || self.record.method == Method::HEAD || self.body.is_end_stream();
         self.record.write(&self.edge.regions, complete);
     }
 }

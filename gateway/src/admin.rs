@@ -21,9 +21,14 @@ use crate::steering::explain;
 /// Everything the private listener answers.
 pub fn router(edge: Arc<Edge>, token: Option<Secret>) -> Router {
     let readiness = edge.clone();
-    let shared = serving::admin::router(edge.registry.clone(), edge.drain.clone(), move || findings(&readiness));
+    let shared = serving::admin::router(edge.registry.clone(), edge.drain.clone(), move || {
+        findings(&readiness)
+    });
     let own = Router::new()
-        .route("/", get(|| async { Html(include_str!("admin/dashboard.html")) }))
+        .route(
+            "/",
+            get(|| async { Html(include_str!("admin/dashboard.html")) }),
+        )
         .route("/api/v1/regions", get(regions))
         .route("/api/v1/explain", get(explain_client))
         .route("/api/v1/routes", get(routes))
@@ -32,8 +37,7 @@ pub fn router(edge: Arc<Edge>, token: Option<Secret>) -> Router {
     let router = shared.merge(own);
     match &edge.assets {
         Some(Assets::Embedded(server)) => {
-            let purge = serving::admin::require_token(server.purge_router(), token);
-            router.merge(server.stats_router()).merge(purge)
+            router.merge(serving::admin::require_token(server.admin_router(), token))
         }
         _ => router,
     }
@@ -41,10 +45,16 @@ pub fn router(edge: Arc<Edge>, token: Option<Secret>) -> Router {
 
 /// An origin that never answered keeps us from being ready; one that fails later leaves what is cached.
 fn findings(edge: &Edge) -> Vec<Finding> {
-    let Some(Assets::Embedded(server)) = &edge.assets else { return Vec::new() };
+    let Some(Assets::Embedded(server)) = &edge.assets else {
+        return Vec::new();
+    };
     let failing = server.origins().into_iter().filter_map(|origin| {
         let why = origin.error?;
-        Some(Finding { what: format!("origin of {}", origin.mount), why, blocking: !origin.was_reachable })
+        Some(Finding {
+            what: format!("origin of {}", origin.name),
+            why,
+            blocking: !origin.was_ok,
+        })
     });
     failing.collect()
 }
@@ -71,12 +81,18 @@ async fn regions(State(edge): State<Arc<Edge>>) -> Response {
         RegionView {
             name: region.name.to_string(),
             own: index == edge.regions.own_index(),
-            status: if index == edge.regions.own_index() && edge.drain.has_started() { "draining" } else { standing.status.as_str() },
+            status: if index == edge.regions.own_index() && edge.drain.has_started() {
+                "draining"
+            } else {
+                standing.status.as_str()
+            },
             share: standing.share,
             latitude: region.point.lat,
             longitude: region.point.lon,
             rtt_ms: health.rtt.map(|rtt| rtt.as_secs_f64() * 1000.0),
-            age_s: health.checked_at.map(|at| now.saturating_duration_since(at).as_secs_f64()),
+            age_s: health
+                .checked_at
+                .map(|at| now.saturating_duration_since(at).as_secs_f64()),
         }
     };
     Json(edge.regions.iter().map(view).collect::<Vec<_>>()).into_response()
@@ -88,13 +104,22 @@ struct ExplainQuery {
     route: Option<String>,
 }
 
-async fn explain_client(State(edge): State<Arc<Edge>>, Query(query): Query<ExplainQuery>) -> Response {
+async fn explain_client(
+    State(edge): State<Arc<Edge>>,
+    Query(query): Query<ExplainQuery>,
+) -> Response {
     let settings = edge.settings.load_full();
     let route = match &query.route {
         None => None,
         Some(name) => match settings.routes.iter().find(|route| *route.name == **name) {
             Some(route) => Some(route),
-            None => return (StatusCode::NOT_FOUND, Json(json!({"error": format!("no route is named {name:?}")}))).into_response(),
+            None => {
+                return (
+                    StatusCode::NOT_FOUND,
+                    Json(json!({"error": format!("no route is named {name:?}")})),
+                )
+                    .into_response();
+            }
         },
     };
     let now = Instant::now();
@@ -102,7 +127,15 @@ async fn explain_client(State(edge): State<Arc<Edge>>, Query(query): Query<Expla
         let has_upstream = route.is_none_or(|route| route.available[index.get()]);
         edge.standing(index, has_upstream, now)
     };
-    Json(explain(&edge.regions, &edge.geo, &edge.costs, query.ip, standing, true)).into_response()
+    Json(explain(
+        &edge.regions,
+        &edge.geo,
+        &edge.costs,
+        query.ip,
+        standing,
+        true,
+    ))
+    .into_response()
 }
 
 async fn routes(State(edge): State<Arc<Edge>>) -> Response {
@@ -110,8 +143,13 @@ async fn routes(State(edge): State<Arc<Edge>>) -> Response {
     let view = |route: &Arc<crate::route::Route>| {
         let action = match &route.action {
             Action::Assets => json!("assets"),
-            Action::Upstream { upstream, strip_prefix } => json!({"upstream": upstream.name, "strip_prefix": strip_prefix}),
-            Action::Redirect { status, to } => json!({"redirect": {"status": status.as_u16(), "to": to}}),
+            Action::Upstream {
+                upstream,
+                strip_prefix,
+            } => json!({"upstream": upstream.name, "strip_prefix": strip_prefix}),
+            Action::Redirect { status, to } => {
+                json!({"redirect": {"status": status.as_u16(), "to": to}})
+            }
             Action::Respond { status, .. } => json!({"respond": {"status": status.as_u16()}}),
         };
         let matcher = &route.matcher;

@@ -16,7 +16,10 @@ pub struct Admission {
 impl Admission {
     /// At most `limit` requests at once.
     pub fn new(limit: usize) -> Self {
-        Self { in_flight: Arc::default(), limit }
+        Self {
+            in_flight: Arc::default(),
+            limit,
+        }
     }
 
     /// Admits one request for as long as the permit lives, or refuses it.

@@ -2,6 +2,9 @@
 
 mod check;
 
+#[cfg(feature = "demo")]
+mod demo;
+
 mod explain;
 
 mod run;
@@ -16,12 +19,17 @@ use clap_complete::Shell;
 
 /// A multi-region edge: one URL, each user answered from the nearest healthy region.
 #[derive(Debug, Parser)]
-#[command(name = "gateway", version, arg_required_else_help = true, after_help = "\
+#[command(
+    name = "gateway",
+    version,
+    arg_required_else_help = true,
+    after_help = "\
 Start here:
   gateway demo                               three regions, a bucket and a compute cluster on this machine
   gateway check --config gateway.yaml        is this configuration complete?
   gateway run --config gateway.yaml          serve one region
-  gateway explain --config gateway.yaml IP   where would this client be answered, and why?")]
+  gateway explain --config gateway.yaml IP   where would this client be answered, and why?"
+)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     verb: Verb,
@@ -33,6 +41,9 @@ enum Verb {
     Run(run::Arguments),
     /// Read a configuration and say whether it is complete. Exits with 2 if it is not.
     Check(check::Arguments),
+    /// Three regions, an S3 store and a compute cluster on this machine, without configuration.
+    #[cfg(feature = "demo")]
+    Demo(demo::Arguments),
     /// Rank the regions for a client address, each with the reason for its place.
     Explain(explain::Arguments),
     /// Print the JSON Schema of the configuration, for editors.
@@ -51,10 +62,17 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
     match arguments.verb {
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Check(arguments) => check::run(&arguments),
-            Verb::Explain(arguments) => explain::run(&arguments),
+        #[cfg(feature = "demo")]
+        Verb::Demo(arguments) => demo::run(&arguments),
+        Verb::Explain(arguments) => explain::run(&arguments),
         Verb::Schema => schema::run(),
         Verb::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "gateway", &mut std::io::stdout());
+            clap_complete::generate(
+                shell,
+                &mut Arguments::command(),
+                "gateway",
+                &mut std::io::stdout(),
+            );
             ExitCode::SUCCESS
         }
     }

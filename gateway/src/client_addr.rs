@@ -35,13 +35,25 @@ impl TrustedProxies {
         if !self.contains(client) {
             return client;
         }
-        let from = if headers.contains_key(FORWARDED) { FORWARDED } else { X_FORWARDED_FOR };
-        let parse = if from == FORWARDED { forwarded_for } else { address };
+        let from = if headers.contains_key(FORWARDED) {
+            FORWARDED
+        } else {
+            X_FORWARDED_FOR
+        };
+        let parse = if from == FORWARDED {
+            forwarded_for
+        } else {
+            address
+        };
         for value in headers.get_all(&from).iter().rev() {
-            let Ok(value) = value.to_str() else { return client };
+            let Ok(value) = value.to_str() else {
+                return client;
+            };
             for hop in value.rsplit(',') {
                 // A hop that hides or garbles its peer ends what can be known.
-                let Some(ip) = parse(hop.trim()) else { return client };
+                let Some(ip) = parse(hop.trim()) else {
+                    return client;
+                };
                 client = ip;
                 if !self.contains(client) {
                     return client;
@@ -56,15 +68,20 @@ impl TrustedProxies {
 fn forwarded_for(element: &str) -> Option<IpAddr> {
     element.split(';').find_map(|pair| {
         let (name, value) = pair.trim().split_once('=')?;
-        name.trim().eq_ignore_ascii_case("for").then(|| address(value.trim().trim_matches('"')))?
+        name.trim()
+            .eq_ignore_ascii_case("for")
+            .then(|| address(value.trim().trim_matches('"')))?
     })
 }
 
 /// An address as the headers write it: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]:80`.
 fn address(text: &str) -> Option<IpAddr> {
-    let bracketed = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let bracketed = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
     let ip = bracketed.unwrap_or(text).parse::<IpAddr>().ok();
-    ip.or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip())).map(|ip| ip.to_canonical())
+    ip.or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
+        .map(|ip| ip.to_canonical())
 }
 
 #[cfg(test)]
@@ -77,10 +94,17 @@ mod tests {
     use super::{TrustedProxies, X_FORWARDED_FOR};
 
     fn client(peer: &str, headers: &[(&str, &str)]) -> IpAddr {
-        let trusted = TrustedProxies::new(vec!["127.0.0.0/8".parse().unwrap(), "10.0.0.0/8".parse().unwrap()]);
+        let trusted = TrustedProxies::new(vec![
+            "127.0.0.0/8".parse().unwrap(),
+            "10.0.0.0/8".parse().unwrap(),
+        ]);
         let mut map = HeaderMap::new();
         for (name, value) in headers {
-            let name = if *name == "forwarded" { FORWARDED } else { X_FORWARDED_FOR };
+            let name = if *name == "forwarded" {
+                FORWARDED
+            } else {
+                X_FORWARDED_FOR
+            };
             map.append(name, HeaderValue::from_str(value).unwrap());
         }
         trusted.client(peer.parse().unwrap(), &map)
@@ -92,20 +116,52 @@ mod tests {
             ("192.0.2.9", &[][..], "192.0.2.9"),
             ("192.0.2.9", &[("xff", "198.51.100.1")], "192.0.2.9"),
             ("127.0.0.1", &[], "127.0.0.1"),
-            ("::ffff:127.0.0.1", &[("xff", "198.51.100.1")], "198.51.100.1"),
+            (
+                "::ffff:127.0.0.1",
+                &[("xff", "198.51.100.1")],
+                "198.51.100.1",
+            ),
             ("127.0.0.1", &[("xff", "198.51.100.1")], "198.51.100.1"),
-            ("127.0.0.1", &[("xff", "203.0.113.1, 198.51.100.1, 10.1.1.1")], "198.51.100.1"),
-            ("127.0.0.1", &[("xff", "203.0.113.1"), ("xff", "198.51.100.1")], "198.51.100.1"),
+            (
+                "127.0.0.1",
+                &[("xff", "203.0.113.1, 198.51.100.1, 10.1.1.1")],
+                "198.51.100.1",
+            ),
+            (
+                "127.0.0.1",
+                &[("xff", "203.0.113.1"), ("xff", "198.51.100.1")],
+                "198.51.100.1",
+            ),
             ("127.0.0.1", &[("xff", "198.51.100.1:4711")], "198.51.100.1"),
             ("127.0.0.1", &[("xff", "[2001:db8::1]:80")], "2001:db8::1"),
-            ("127.0.0.1", &[("xff", "198.51.100.1, nonsense")], "127.0.0.1"),
+            (
+                "127.0.0.1",
+                &[("xff", "198.51.100.1, nonsense")],
+                "127.0.0.1",
+            ),
             ("127.0.0.1", &[("xff", "10.1.1.1")], "10.1.1.1"),
-            ("127.0.0.1", &[("forwarded", "for=198.51.100.1;proto=https")], "198.51.100.1"),
-            ("127.0.0.1", &[("forwarded", "By=x; FOR=\"[2001:db8::1]:80\"")], "2001:db8::1"),
+            (
+                "127.0.0.1",
+                &[("forwarded", "for=198.51.100.1;proto=https")],
+                "198.51.100.1",
+            ),
+            (
+                "127.0.0.1",
+                &[("forwarded", "By=x; FOR=\"[2001:db8::1]:80\"")],
+                "2001:db8::1",
+            ),
             ("127.0.0.1", &[("forwarded", "for=_hidden")], "127.0.0.1"),
-            ("127.0.0.1", &[("forwarded", "for=198.51.100.1"), ("xff", "203.0.113.1")], "198.51.100.1"),
+            (
+                "127.0.0.1",
+                &[("forwarded", "for=198.51.100.1"), ("xff", "203.0.113.1")],
+                "198.51.100.1",
+            ),
         ] {
-            assert_eq!(client(peer, headers), expected.parse::<IpAddr>().unwrap(), "{peer} {headers:?}");
+            assert_eq!(
+                client(peer, headers),
+                expected.parse::<IpAddr>().unwrap(),
+                "{peer} {headers:?}"
+            );
         }
     }
 

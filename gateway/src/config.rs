@@ -11,10 +11,13 @@ use std::path::Path;
 use serving::config::{ConfigError, Document};
 
 pub use self::file::{
-    ActionFile, AdminFile, AssetServerFile, File, GeoFile, HealthCheckFile, LimitsFile, ListenerFile, LocationFile,
-    MatchFile, PathFile, RegionCheckFile, RegionFile, RouteFile, SteeringFile, TimeoutsFile, UpstreamFile,
+    ActionFile, AdminFile, AssetServerFile, File, GeoFile, HealthCheckFile, LimitsFile,
+    ListenerFile, LocationFile, MatchFile, PathFile, RegionCheckFile, RegionFile, RouteFile,
+    SteeringFile, TimeoutsFile, UpstreamFile,
 };
-pub use self::resolve::{ActionConfig, AssetServerConfig, Config, ListenerConfig, RouteConfig, UpstreamConfig};
+pub use self::resolve::{
+    ActionConfig, AssetServerConfig, Config, ListenerConfig, RouteConfig, UpstreamConfig,
+};
 
 /// Reads and checks a configuration file.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {

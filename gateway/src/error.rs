@@ -80,20 +80,80 @@ impl Error {
     /// The one table.
     pub fn verdict(&self) -> Verdict {
         use StatusCode as S;
-        let verdict = |status, reason, proxy_error, retry| Verdict { status, reason, proxy_error, retry };
+        let verdict = |status, reason, proxy_error, retry| Verdict {
+            status,
+            reason,
+            proxy_error,
+            retry,
+        };
         match self {
             Self::NoRoute => verdict(S::NOT_FOUND, "no_route", None, Retry::No),
-            Self::InvalidHost => verdict(S::BAD_REQUEST, "invalid_host", Some("http_request_error"), Retry::No),
-            Self::Overloaded => verdict(S::SERVICE_UNAVAILABLE, "overloaded", Some("proxy_internal_response"), Retry::No),
-            Self::Loop => verdict(S::LOOP_DETECTED, "loop", Some("proxy_loop_detected"), Retry::No),
-            Self::NoUsableRegion => verdict(S::SERVICE_UNAVAILABLE, "no_usable_region", Some("destination_unavailable"), Retry::No),
-            Self::NoUsableEndpoint => verdict(S::SERVICE_UNAVAILABLE, "no_usable_endpoint", Some("destination_unavailable"), Retry::Always),
-            Self::Connect(_) => verdict(S::BAD_GATEWAY, "connect", Some("connection_refused"), Retry::Always),
-            Self::Broken(_) => verdict(S::BAD_GATEWAY, "upstream_broken", Some("connection_terminated"), Retry::IfIdempotent),
-            Self::FirstByteTimeout { .. } => verdict(S::GATEWAY_TIMEOUT, "first_byte_timeout", Some("http_response_timeout"), Retry::IfIdempotent),
-            Self::BodySpent => verdict(S::BAD_GATEWAY, "body_spent", Some("connection_terminated"), Retry::No),
-            Self::Upgrade => verdict(S::BAD_GATEWAY, "upgrade", Some("http_upgrade_failed"), Retry::No),
-            Self::Panic => verdict(S::INTERNAL_SERVER_ERROR, "panic", Some("proxy_internal_error"), Retry::No),
+            Self::InvalidHost => verdict(
+                S::BAD_REQUEST,
+                "invalid_host",
+                Some("http_request_error"),
+                Retry::No,
+            ),
+            Self::Overloaded => verdict(
+                S::SERVICE_UNAVAILABLE,
+                "overloaded",
+                Some("proxy_internal_response"),
+                Retry::No,
+            ),
+            Self::Loop => verdict(
+                S::LOOP_DETECTED,
+                "loop",
+                Some("proxy_loop_detected"),
+                Retry::No,
+            ),
+            Self::NoUsableRegion => verdict(
+                S::SERVICE_UNAVAILABLE,
+                "no_usable_region",
+                Some("destination_unavailable"),
+                Retry::No,
+            ),
+            Self::NoUsableEndpoint => verdict(
+                S::SERVICE_UNAVAILABLE,
+                "no_usable_endpoint",
+                Some("destination_unavailable"),
+                Retry::Always,
+            ),
+            Self::Connect(_) => verdict(
+                S::BAD_GATEWAY,
+                "connect",
+                Some("connection_refused"),
+                Retry::Always,
+            ),
+            Self::Broken(_) => verdict(
+                S::BAD_GATEWAY,
+                "upstream_broken",
+                Some("connection_terminated"),
+                Retry::IfIdempotent,
+            ),
+            Self::FirstByteTimeout { .. } => verdict(
+                S::GATEWAY_TIMEOUT,
+                "first_byte_timeout",
+                Some("http_response_timeout"),
+                Retry::IfIdempotent,
+            ),
+            Self::BodySpent => verdict(
+                S::BAD_GATEWAY,
+                "body_spent",
+                Some("connection_terminated"),
+                Retry::No,
+            ),
+            Self::Upgrade => verdict(
+                S::BAD_GATEWAY,
+                "upgrade",
+                Some("http_upgrade_failed"),
+                Retry::No,
+            ),
+            Self::Panic => verdict(
+                S::INTERNAL_SERVER_ERROR,
+                "panic",
+                Some("proxy_internal_error"),
+                Retry::No,
+            ),
         }
     }
 }

@@ -90,18 +90,34 @@ impl Edge {
     pub fn steer(&self, client: IpAddr, route: &Route) -> Decision {
         let now = Instant::now();
         let proximity = self.costs.nearest(&self.geo.lookup(client));
-        let standing: ArrayVec<Standing, MAX_REGIONS> =
-            self.regions.iter().map(|(index, _)| self.standing(index, route.available[index.get()], now)).collect();
-        rank(&proximity, &standing, spread(client), self.regions.own_index())
+        let standing: ArrayVec<Standing, MAX_REGIONS> = self
+            .regions
+            .iter()
+            .map(|(index, _)| self.standing(index, route.available[index.get()], now))
+            .collect();
+        rank(
+            &proximity,
+            &standing,
+            spread(client),
+            self.regions.own_index(),
+        )
     }
 
     /// How a region is doing, ours included.
     pub fn standing(&self, index: RegionIndex, has_upstream: bool, now: Instant) -> Standing {
         if index == self.regions.own_index() {
             // While we drain we still answer what has come here: connections end on their own.
-            return Standing { has_upstream, status: Status::Up, share: self.hearsay.share(now) };
+            return Standing {
+                has_upstream,
+                status: Status::Up,
+                share: self.hearsay.share(now),
+            };
         }
         let health = self.regions.of(index).health();
-        Standing { has_upstream, status: health.status, share: health.share(now, &self.health_policy) }
+        Standing {
+            has_upstream,
+            status: health.status,
+            share: health.share(now, &self.health_policy),
+        }
     }
 }

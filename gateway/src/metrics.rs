@@ -7,13 +7,16 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 use prometheus::core::Collector;
 use prometheus::{
-    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, Result,
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
+    Registry, Result,
 };
 
 use crate::region::{HealthPolicy, Region, RegionIndex, RegionSet, Status};
 
 /// Seconds: a memory hit takes a tenth of a millisecond, an ocean a quarter of a second, an upload minutes.
-const BUCKETS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
+const BUCKETS: [f64; 14] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0,
+];
 
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
@@ -59,34 +62,75 @@ impl RouteMetrics {
 impl Metrics {
     /// Registers every family.
     pub fn register(registry: &Registry, regions: &RegionSet) -> Result<Self> {
-        let counter = |name, help, labels: &[&str]| add(registry, IntCounterVec::new(Opts::new(name, help), labels)?);
-        let by_region = |name, help| add(registry, GaugeVec::new(Opts::new(name, help), &["region"])?);
-        let reloads = counter("gateway_config_reloads_total", "Configuration reloads.", &["result"])?;
+        let counter = |name, help, labels: &[&str]| {
+            add(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
+        };
+        let by_region =
+            |name, help| add(registry, GaugeVec::new(Opts::new(name, help), &["region"])?);
+        let reloads = counter(
+            "gateway_config_reloads_total",
+            "Configuration reloads.",
+            &["result"],
+        )?;
         let seconds = HistogramOpts::new(
             "gateway_response_seconds",
             "Time from a request's headers to its response's, by the client's nearest region and the one that answered.",
         );
-        let seconds = HistogramVec::new(seconds.buckets(BUCKETS.to_vec()), &["nearest_region", "region"])?;
+        let seconds = HistogramVec::new(
+            seconds.buckets(BUCKETS.to_vec()),
+            &["nearest_region", "region"],
+        )?;
         let seconds = add(registry, seconds)?;
-        let names: Vec<&str> = regions.iter().map(|(_, region)| region.name.as_str()).collect();
-        let answering = |nearest: &str| names.iter().map(|region| seconds.with_label_values(&[nearest, region])).collect();
+        let names: Vec<&str> = regions
+            .iter()
+            .map(|(_, region)| region.name.as_str())
+            .collect();
+        let answering = |nearest: &str| {
+            names
+                .iter()
+                .map(|region| seconds.with_label_values(&[nearest, region]))
+                .collect()
+        };
         Ok(Self {
-            in_flight: add(registry, IntGauge::new("gateway_requests_in_flight", "Requests being answered now.")?)?,
+            in_flight: add(
+                registry,
+                IntGauge::new("gateway_requests_in_flight", "Requests being answered now.")?,
+            )?,
             retries: add(
                 registry,
-                IntCounter::new("gateway_retries_total", "Requests sent again after a failed attempt.")?,
+                IntCounter::new(
+                    "gateway_retries_total",
+                    "Requests sent again after a failed attempt.",
+                )?,
             )?,
             reloads_applied: reloads.with_label_values(&["applied"]),
             reloads_refused: reloads.with_label_values(&["refused"]),
-            requests: counter("gateway_requests_total", "Responses by route and status class.", &["route", "class"])?,
-            errors: counter("gateway_errors_total", "Errors that the gateway made, by reason.", &["reason"])?,
+            requests: counter(
+                "gateway_requests_total",
+                "Responses by route and status class.",
+                &["route", "class"],
+            )?,
+            errors: counter(
+                "gateway_errors_total",
+                "Errors that the gateway made, by reason.",
+                &["reason"],
+            )?,
             responses: Arc::new(Responses {
                 nearest_known: names.iter().map(|nearest| answering(nearest)).collect(),
                 nearest_unknown: answering("unknown"),
             }),
-            region_up: by_region("gateway_region_up", "1 while a region can be given requests.")?,
-            region_share: by_region("gateway_region_share", "Part of its own users that a region gets, 0 to 1.")?,
-            region_rtt: by_region("gateway_region_rtt_seconds", "Round trip of a region's last good health check.")?,
+            region_up: by_region(
+                "gateway_region_up",
+                "1 while a region can be given requests.",
+            )?,
+            region_share: by_region(
+                "gateway_region_share",
+                "Part of its own users that a region gets, 0 to 1.",
+            )?,
+            region_rtt: by_region(
+                "gateway_region_rtt_seconds",
+                "Round trip of a region's last good health check.",
+            )?,
         })
     }
 
@@ -116,10 +160,16 @@ impl Metrics {
         let health = region.health();
         let name = [region.name.as_str()];
         let up = matches!(health.status, Status::Up | Status::Unknown);
-        self.region_up.with_label_values(&name).set(f64::from(u8::from(up)));
-        self.region_share.with_label_values(&name).set(f64::from(health.share(now, policy)));
+        self.region_up
+            .with_label_values(&name)
+            .set(f64::from(u8::from(up)));
+        self.region_share
+            .with_label_values(&name)
+            .set(f64::from(health.share(now, policy)));
         if let Some(rtt) = health.rtt {
-            self.region_rtt.with_label_values(&name).set(rtt.as_secs_f64());
+            self.region_rtt
+                .with_label_values(&name)
+                .set(rtt.as_secs_f64());
         }
     }
 }

@@ -58,10 +58,16 @@ pub struct Region {
 
 impl Region {
     /// A region that is taken to be up until the first check says otherwise.
-    pub fn new(name: RegionSlug, point: Point, address: Option<Address>, public_url: Option<String>) -> Self {
+    pub fn new(
+        name: RegionSlug,
+        point: Point,
+        address: Option<Address>,
+        public_url: Option<String>,
+    ) -> Self {
         Self {
             name,
-            header: HeaderValue::from_str(name.as_str()).unwrap_or_else(|_| HeaderValue::from_static("unnamed")),
+            header: HeaderValue::from_str(name.as_str())
+                .unwrap_or_else(|_| HeaderValue::from_static("unnamed")),
             point,
             address,
             public_url,
@@ -75,8 +81,15 @@ impl Region {
     }
 
     /// Takes in what a check or a request saw. Returns the new health where its status has changed.
-    pub fn observe(&self, observation: Observation, now: Instant, policy: &HealthPolicy) -> Option<Health> {
-        let before = self.health.rcu(|health| health.observe(observation, now, policy));
+    pub fn observe(
+        &self,
+        observation: Observation,
+        now: Instant,
+        policy: &HealthPolicy,
+    ) -> Option<Health> {
+        let before = self
+            .health
+            .rcu(|health| health.observe(observation, now, policy));
         let after = self.health();
         (before.status != after.status).then_some(after)
     }
@@ -95,7 +108,9 @@ impl RegionSet {
         if regions.len() > MAX_REGIONS {
             return None;
         }
-        let own = regions.iter().position(|region| region.name.as_str() == own)?;
+        let own = regions
+            .iter()
+            .position(|region| region.name.as_str() == own)?;
         let own = RegionIndex(u8::try_from(own).ok()?);
         Some(Self { regions, own })
     }
@@ -117,7 +132,9 @@ impl RegionSet {
 
     /// The index of a name.
     pub fn find(&self, name: &str) -> Option<RegionIndex> {
-        self.iter().find(|(_, region)| region.name.as_str() == name).map(|(index, _)| index)
+        self.iter()
+            .find(|(_, region)| region.name.as_str() == name)
+            .map(|(index, _)| index)
     }
 
     /// All of them, in order.
@@ -132,7 +149,13 @@ impl RegionSet {
 
     /// What geo data needs to rank them.
     pub fn points(&self) -> Vec<RegionPoint> {
-        self.regions.iter().map(|region| RegionPoint { name: region.name, point: region.point }).collect()
+        self.regions
+            .iter()
+            .map(|region| RegionPoint {
+                name: region.name,
+                point: region.point,
+            })
+            .collect()
     }
 
     /// How many there are.

@@ -16,7 +16,12 @@ pub fn of(headers: &HeaderMap, trusted: bool) -> HeaderValue {
         let bytes = id.as_bytes();
         !bytes.is_empty() && bytes.len() <= MAX_LENGTH && bytes.iter().all(u8::is_ascii_graphic)
     };
-    headers.get(REQUEST_ID).filter(|_| trusted).filter(acceptable).cloned().unwrap_or_else(mint)
+    headers
+        .get(REQUEST_ID)
+        .filter(|_| trusted)
+        .filter(acceptable)
+        .cloned()
+        .unwrap_or_else(mint)
 }
 
 /// 128 random bits in hexadecimal.
@@ -37,9 +42,15 @@ mod tests {
 
     #[test]
     fn an_id_is_taken_over_only_from_who_may_give_one() {
-        let with = |id: &str| HeaderMap::from_iter([(REQUEST_ID, HeaderValue::try_from(id).unwrap())]);
+        let with =
+            |id: &str| HeaderMap::from_iter([(REQUEST_ID, HeaderValue::try_from(id).unwrap())]);
         assert_eq!(of(&with("abc-1"), true), "abc-1");
-        for (headers, trusted) in [(with("abc-1"), false), (with("a b"), true), (with(""), true), (with(&"x".repeat(129)), true)] {
+        for (headers, trusted) in [
+            (with("abc-1"), false),
+            (with("a b"), true),
+            (with(""), true),
+            (with(&"x".repeat(129)), true),
+        ] {
             let id = of(&headers, trusted);
             assert_eq!(id.len(), 32, "{id:?}");
         }

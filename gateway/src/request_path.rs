@@ -20,8 +20,8 @@ use crate::error::{Error, Verdict};
 use crate::forward::{CARRIED_HOPS, Forwarded, Outgoing, ResponseBody, to_region, to_upstream};
 use crate::gateway::{Assets, Edge, Settings};
 use crate::region::{HEALTH_PATH, Observation, Report};
-use crate::rescue;
 use crate::request_id::{self, REQUEST_ID};
+use crate::rescue;
 use crate::route::{Action, Route, SteeringMode};
 
 /// Names the region that answered.
@@ -32,7 +32,11 @@ const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const MAX_HOPS: u8 = 3;
 
 /// What the listener hands over, and what becomes of it.
-pub async fn respond(edge: Arc<Edge>, peer: Peer, request: Request<Incoming>) -> Response<Recorded> {
+pub async fn respond(
+    edge: Arc<Edge>,
+    peer: Peer,
+    request: Request<Incoming>,
+) -> Response<Recorded> {
     let start = Instant::now();
     let settings = edge.settings.load_full();
     let request = Outgoing::new(request);
@@ -47,7 +51,11 @@ pub async fn respond(edge: Arc<Edge>, peer: Peer, request: Request<Incoming>) ->
     // From here on every request leaves a line in the log, however it ends.
     let mut record = Record::new(&request.parts, start, id, client, edge.regions.own_index());
     let hops = if from_region { hops(&request.parts) } else { 0 };
-    record.tls = if hops > 0 { Forwarded::carried_tls(&request.parts.headers) } else { peer.tls };
+    record.tls = if hops > 0 {
+        Forwarded::carried_tls(&request.parts.headers)
+    } else {
+        peer.tls
+    };
 
     // From here down anything may fail; from here up there is always a response.
     let answered = rescue::from_panic(answer(&edge, &settings, request, hops, &mut record)).await;
@@ -76,10 +84,17 @@ async fn answer(
         return Ok(health_report(edge));
     }
     let name = without_port(record.host.to_str().map_err(|_| Error::InvalidHost)?);
-    let route = settings.routes.find(name, parts.uri.path(), &parts.method, &parts.headers).ok_or(Error::NoRoute)?;
+    let route = settings
+        .routes
+        .find(name, parts.uri.path(), &parts.method, &parts.headers)
+        .ok_or(Error::NoRoute)?;
     record.route = Some(route.clone());
     match &route.action {
-        Action::Respond { status, content_type, body } => return Ok(fixed(*status, content_type, body)),
+        Action::Respond {
+            status,
+            content_type,
+            body,
+        } => return Ok(fixed(*status, content_type, body)),
         Action::Redirect { status, to } => return redirect(*status, to, parts),
         Action::Assets | Action::Upstream { .. } => {}
     }
@@ -89,8 +104,13 @@ async fn answer(
     record.nearest = decision.ideal;
     let host = record.host.clone();
     let id = record.id.clone();
-    let forwarded =
-        Forwarded { region: edge.regions.own().name.as_str(), client: record.client, tls: record.tls, host, id };
+    let forwarded = Forwarded {
+        region: edge.regions.own().name.as_str(),
+        client: record.client,
+        tls: record.tls,
+        host,
+        id,
+    };
 
     // Another region is better for this client, and nobody has carried the request yet.
     let mut failure = Error::NoUsableRegion;
@@ -103,7 +123,11 @@ async fn answer(
             let region = edge.regions.of(place.region);
             if let (SteeringMode::Redirect, Some(url)) = (route.steering, &region.public_url) {
                 record.region = place.region;
-                return redirect(StatusCode::TEMPORARY_REDIRECT, &format!("{url}*"), &request.parts);
+                return redirect(
+                    StatusCode::TEMPORARY_REDIRECT,
+                    &format!("{url}*"),
+                    &request.parts,
+                );
             }
             if attempt > 0 {
                 if !(request.may_retry(&failure) && edge.mesh.retry_budget.spend()) {
@@ -111,14 +135,27 @@ async fn answer(
                 }
                 edge.metrics.retries.inc();
             }
-            match to_region(&edge.mesh, region, hops + 1, &mut request, &forwarded, &edge.drain).await {
+            match to_region(
+                &edge.mesh,
+                region,
+                hops + 1,
+                &mut request,
+                &forwarded,
+                &edge.drain,
+            )
+            .await
+            {
                 Ok(response) => {
                     record.region = place.region;
                     return Ok(response);
                 }
                 Err(error) => {
                     tracing::info!(region = %region.name, %error, "could not carry a request");
-                    let seen = if matches!(error, Error::Connect(_)) { Observation::Unreachable } else { Observation::Failed };
+                    let seen = if matches!(error, Error::Connect(_)) {
+                        Observation::Unreachable
+                    } else {
+                        Observation::Failed
+                    };
                     region.observe(seen, Instant::now(), &edge.health_policy);
                     failure = error;
                 }
@@ -138,16 +175,26 @@ async fn serve_here(
     record: &mut Record,
 ) -> Result<Response<ResponseBody>, Error> {
     let (upstream, strip_prefix) = match (&route.action, &edge.assets) {
-        (Action::Upstream { upstream, strip_prefix }, _) => (upstream, strip_prefix.as_deref()),
+        (
+            Action::Upstream {
+                upstream,
+                strip_prefix,
+            },
+            _,
+        ) => (upstream, strip_prefix.as_deref()),
         (_, Some(Assets::Embedded(server))) => {
             request.parts.headers.insert(REQUEST_ID, record.id.clone());
-            return Ok(server.respond(&request.parts).await.map(ResponseBody::Asset));
+            return Ok(server
+                .respond(&request.parts)
+                .await
+                .map(ResponseBody::Asset));
         }
         (_, Some(Assets::Remote(upstream))) => (upstream, None),
         (_, None) => return Err(Error::NoUsableEndpoint),
     };
     let started = Instant::now();
-    let (mut response, claim) = to_upstream(upstream, strip_prefix, request, forwarded, &edge.drain).await?;
+    let (mut response, claim) =
+        to_upstream(upstream, strip_prefix, request, forwarded, &edge.drain).await?;
     record.claim = Some(claim);
     // What an upstream says about regions is not ours to pass on.
     response.headers_mut().remove(EDGE_REGION);
@@ -156,7 +203,11 @@ async fn serve_here(
 }
 
 /// What every response carries, and what is counted of it.
-fn finish(edge: Arc<Edge>, mut response: Response<ResponseBody>, mut record: Record) -> Response<Recorded> {
+fn finish(
+    edge: Arc<Edge>,
+    mut response: Response<ResponseBody>,
+    mut record: Record,
+) -> Response<Recorded> {
     record.headers_after = record.start.elapsed();
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, record.id.clone());
@@ -165,14 +216,20 @@ fn finish(edge: Arc<Edge>, mut response: Response<ResponseBody>, mut record: Rec
     if let Some(route) = &record.route {
         route.metrics.count(response.status());
         if route.action.is_steered() {
-            edge.metrics.response(record.nearest, record.region, record.headers_after);
+            edge.metrics
+                .response(record.nearest, record.region, record.headers_after);
         }
     }
     record.follow(response, edge)
 }
 
 fn problem(edge: &Edge, error: &Error, record: &mut Record) -> Response<ResponseBody> {
-    let Verdict { status, reason, proxy_error, .. } = error.verdict();
+    let Verdict {
+        status,
+        reason,
+        proxy_error,
+        ..
+    } = error.verdict();
     record.error = Some(reason);
     edge.metrics.error(reason);
     let problem = Problem {
@@ -185,15 +242,22 @@ fn problem(edge: &Edge, error: &Error, record: &mut Record) -> Response<Response
     };
     let mut response = problem.into_response();
     if matches!(error, Error::Overloaded) {
-        response.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from_static("1"));
+        response
+            .headers_mut()
+            .insert(http::header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     response.map(ResponseBody::from)
 }
 
 /// How often other regions have carried the request already. What cannot be read counts as too often.
 fn hops(parts: &Parts) -> u8 {
-    let Some(hops) = parts.headers.get(CARRIED_HOPS) else { return 0 };
-    hops.to_str().ok().and_then(|hops| hops.parse().ok()).unwrap_or(u8::MAX)
+    let Some(hops) = parts.headers.get(CARRIED_HOPS) else {
+        return 0;
+    };
+    hops.to_str()
+        .ok()
+        .and_then(|hops| hops.parse().ok())
+        .unwrap_or(u8::MAX)
 }
 
 /// The host asked for, RFC 9110 section 7.2: of the region that carried the request, of the target URI,
@@ -215,7 +279,11 @@ fn host(parts: &Parts, carried: bool) -> Result<HeaderValue, Error> {
 
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.is_empty() => name,
+        Some((name, port))
+            if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.is_empty() =>
+        {
+            name
+        }
         _ => host,
     }
 }
@@ -223,32 +291,50 @@ fn without_port(host: &str) -> &str {
 fn fixed(status: StatusCode, content_type: &HeaderValue, body: &Bytes) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::from(body.clone()));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, content_type.clone());
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, content_type.clone());
     response
 }
 
 /// A redirect; a trailing `*` in `to` stands for path and query.
 fn redirect(status: StatusCode, to: &str, parts: &Parts) -> Result<Response<ResponseBody>, Error> {
     let location = match to.strip_suffix('*') {
-        Some(start) => format!("{}{}", start.trim_end_matches('/'), parts.uri.path_and_query().map_or("/", |path| path.as_str())),
+        Some(start) => format!(
+            "{}{}",
+            start.trim_end_matches('/'),
+            parts.uri.path_and_query().map_or("/", |path| path.as_str())
+        ),
         None => to.to_owned(),
     };
     let mut response = Response::new(ResponseBody::Full(None));
     *response.status_mut() = status;
-    response.headers_mut().insert(LOCATION, HeaderValue::try_from(location).map_err(|_| Error::InvalidHost)?);
+    response.headers_mut().insert(
+        LOCATION,
+        HeaderValue::try_from(location).map_err(|_| Error::InvalidHost)?,
+    );
     Ok(response)
 }
 
 fn health_report(edge: &Edge) -> Response<ResponseBody> {
     let now = Instant::now();
-    let shares = edge.regions.iter().map(|(_, region)| (region.name.to_string(), region.health().share(now, &edge.health_policy)));
+    let shares = edge.regions.iter().map(|(_, region)| {
+        (
+            region.name.to_string(),
+            region.health().share(now, &edge.health_policy),
+        )
+    });
     let report = Report {
         region: edge.regions.own().name.to_string(),
         draining: edge.drain.has_started(),
         shares: shares.collect(),
     };
     let body = serde_json::to_vec(&report).unwrap_or_default();
-    fixed(StatusCode::OK, &HeaderValue::from_static("application/json"), &body.into())
+    fixed(
+        StatusCode::OK,
+        &HeaderValue::from_static("application/json"),
+        &body.into(),
+    )
 }
 
 /// Adds one metric to `Server-Timing` (W3C Server Timing, section 2), in milliseconds.
@@ -274,7 +360,14 @@ mod tests {
 
     #[test]
     fn a_port_is_not_part_of_the_name() {
-        for (host, name) in [("a.test:80", "a.test"), ("a.test", "a.test"), ("[::1]:80", "[::1]"), ("[::1]", "[::1]"), (":80", ":80"), ("", "")] {
+        for (host, name) in [
+            ("a.test:80", "a.test"),
+            ("a.test", "a.test"),
+            ("[::1]:80", "[::1]"),
+            ("[::1]", "[::1]"),
+            (":80", ":80"),
+            ("", ""),
+        ] {
             assert_eq!(without_port(host), name);
         }
     }

@@ -33,7 +33,17 @@ pub struct Route {
 }
 
 /// What to do with a request whose best region is not this one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum SteeringMode {
     /// Carry it to the best region over a warm connection, and the answer back.

@@ -71,7 +71,12 @@ pub struct Endpoint {
 impl Endpoint {
     /// An endpoint that is taken to be well.
     pub fn new(scheme: Scheme, authority: Authority) -> Self {
-        Self { scheme, authority, in_flight: AtomicUsize::new(0), down: AtomicBool::new(false) }
+        Self {
+            scheme,
+            authority,
+            in_flight: AtomicUsize::new(0),
+            down: AtomicBool::new(false),
+        }
     }
 
     /// Whether its last check or connection failed.
@@ -111,11 +116,20 @@ impl Upstream {
     /// Claims the better of two endpoints chosen at random among those that are well and not in
     /// `tried`. While none is well, any will do: a check may be wrong, and nothing is surely nothing.
     pub fn claim(&self, tried: &[Arc<Endpoint>]) -> Option<Claim> {
-        let untried = |endpoint: &&Arc<Endpoint>| !tried.iter().any(|tried| Arc::ptr_eq(tried, endpoint));
+        let untried =
+            |endpoint: &&Arc<Endpoint>| !tried.iter().any(|tried| Arc::ptr_eq(tried, endpoint));
         let choose = |usable: &dyn Fn(&&Arc<Endpoint>) -> bool| {
-            balance::least_loaded_of_two(self.endpoints.iter().filter(usable).count(), fastrand::usize, |index| {
-                self.endpoints.iter().filter(usable).nth(index).map_or(usize::MAX, |endpoint| endpoint.in_flight())
-            })
+            balance::least_loaded_of_two(
+                self.endpoints.iter().filter(usable).count(),
+                fastrand::usize,
+                |index| {
+                    self.endpoints
+                        .iter()
+                        .filter(usable)
+                        .nth(index)
+                        .map_or(usize::MAX, |endpoint| endpoint.in_flight())
+                },
+            )
             .and_then(|index| self.endpoints.iter().filter(usable).nth(index))
         };
         let well = |endpoint: &&Arc<Endpoint>| !endpoint.is_down() && untried(endpoint);

@@ -88,14 +88,48 @@ mod tests {
     #[test]
     fn an_address_in_no_table_still_has_a_kind() {
         let cases = [
-            (Source::Loopback, ["127.0.0.1", "127.255.0.1", "::1"].as_slice()),
-            (Source::Private, &["10.0.0.1", "172.31.0.1", "192.168.1.1", "169.254.1.1", "100.64.0.1", "fd00::1", "fe80::1"]),
-            (Source::Reserved, &["0.0.0.0", "192.0.2.1", "198.18.0.1", "224.0.0.1", "255.255.255.255", "::", "ff02::1", "2001:db8::1", "64:ff9b::1"]),
-            (Source::Unknown, &["8.8.8.8", "100.128.0.1", "172.32.0.1", "2a00::1"]),
+            (
+                Source::Loopback,
+                ["127.0.0.1", "127.255.0.1", "::1"].as_slice(),
+            ),
+            (
+                Source::Private,
+                &[
+                    "10.0.0.1",
+                    "172.31.0.1",
+                    "192.168.1.1",
+                    "169.254.1.1",
+                    "100.64.0.1",
+                    "fd00::1",
+                    "fe80::1",
+                ],
+            ),
+            (
+                Source::Reserved,
+                &[
+                    "0.0.0.0",
+                    "192.0.2.1",
+                    "198.18.0.1",
+                    "224.0.0.1",
+                    "255.255.255.255",
+                    "::",
+                    "ff02::1",
+                    "2001:db8::1",
+                    "64:ff9b::1",
+                ],
+            ),
+            (
+                Source::Unknown,
+                &["8.8.8.8", "100.128.0.1", "172.32.0.1", "2a00::1"],
+            ),
         ];
         for (want, addresses) in cases {
             for address in addresses {
-                assert_eq!(classify(address.parse().expect("a literal")), want, "{address}");
+                assert_eq!(
+                    classify(address.parse().expect("a literal")),
+                    want,
+                    "{address}"
+                );
             }
         }
     }

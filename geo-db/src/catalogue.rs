@@ -52,7 +52,9 @@ pub fn catalogue() -> &'static [Region] {
 
 /// The region with this slug, if the catalogue has it.
 pub fn region(slug: &str) -> Option<&'static Region> {
-    catalogue().iter().find(|region| region.slug.as_str() == slug)
+    catalogue()
+        .iter()
+        .find(|region| region.slug.as_str() == slug)
 }
 
 static CATALOGUE: LazyLock<Vec<Region>> = LazyLock::new(|| {
@@ -69,11 +71,19 @@ fn parse(line: &'static str) -> Option<Region> {
     let point = Point::new(field()?.parse().ok()?, field()?.parse().ok()?)?;
     let has_doks = offered(field()?)?;
     let has_spaces = offered(field()?)?;
-    Some(Region { slug, name, point, has_doks, has_spaces })
+    Some(Region {
+        slug,
+        name,
+        point,
+        has_doks,
+        has_spaces,
+    })
 }
 
 fn offered(word: &str) -> Option<Offered> {
-    [Offered::Yes, Offered::No, Offered::Unknown].into_iter().find(|offered| offered.as_str() == word)
+    [Offered::Yes, Offered::No, Offered::Unknown]
+        .into_iter()
+        .find(|offered| offered.as_str() == word)
 }
 
 #[cfg(test)]
@@ -83,7 +93,9 @@ mod tests {
     #[test]
     fn every_line_of_the_file_is_a_region() {
         let lines = include_str!("../data/regions.csv").lines();
-        let rows = lines.filter(|line| !line.starts_with('#') && !line.starts_with("slug,")).count();
+        let rows = lines
+            .filter(|line| !line.starts_with('#') && !line.starts_with("slug,"))
+            .count();
         assert_eq!(catalogue().len(), rows);
         assert_eq!(rows, 14);
     }

@@ -46,10 +46,19 @@ pub(crate) struct CountryRanges {
 
 impl CountryRanges {
     /// Collects the country of each row; rows without one are left out.
-    pub(crate) fn from_rows(built: SystemTime, rows: impl IntoIterator<Item = Row>) -> Result<Self, CompactError> {
-        let mut ranges = Self { built, countries: Vec::new(), spans: Spans::default() };
+    pub(crate) fn from_rows(
+        built: SystemTime,
+        rows: impl IntoIterator<Item = Row>,
+    ) -> Result<Self, CompactError> {
+        let mut ranges = Self {
+            built,
+            countries: Vec::new(),
+            spans: Spans::default(),
+        };
         for row in rows {
-            let Some(country) = row.record.country else { continue };
+            let Some(country) = row.record.country else {
+                continue;
+            };
             let number = match ranges.countries.iter().position(|&known| known == country) {
                 Some(number) => number,
                 None => {
@@ -73,11 +82,24 @@ impl CountryRanges {
 
     /// Adds every network to a layer.
     pub(crate) fn read_into(self, builder: &mut LayerBuilder) {
-        let record = |&country: &Country| Record { country: Some(country), ..Record::default() };
-        let numbers: Vec<u32> = self.countries.iter().map(|country| builder.intern(&record(country))).collect();
+        let record = |&country: &Country| Record {
+            country: Some(country),
+            ..Record::default()
+        };
+        let numbers: Vec<u32> = self
+            .countries
+            .iter()
+            .map(|country| builder.intern(&record(country)))
+            .collect();
         let renumber = |value: u32| numbers.get(value as usize).copied().unwrap_or_default();
-        let v4 = self.spans.v4.into_iter().map(|span| Span { value: renumber(span.value), ..span });
-        let v6 = self.spans.v6.into_iter().map(|span| Span { value: renumber(span.value), ..span });
+        let v4 = self.spans.v4.into_iter().map(|span| Span {
+            value: renumber(span.value),
+            ..span
+        });
+        let v6 = self.spans.v6.into_iter().map(|span| Span {
+            value: renumber(span.value),
+            ..span
+        });
         builder.extend(v4, v6);
     }
 
@@ -91,17 +113,28 @@ impl CountryRanges {
         for country in &self.countries {
             plain.extend_from_slice(country.as_str().as_bytes());
         }
-        let v4 = self.spans.v4.iter().map(|span| (u64::from(span.start), u64::from(span.end), span.value));
+        let v4 = self
+            .spans
+            .v4
+            .iter()
+            .map(|span| (u64::from(span.start), u64::from(span.end), span.value));
         write_intervals(&mut plain, v4);
         let mut v6 = Vec::with_capacity(self.spans.v6.len());
         for span in &self.spans.v6 {
             if span.start as u64 != 0 || span.end as u64 != u64::MAX {
                 return Err(CompactError("an IPv6 network is finer than /64"));
             }
-            v6.push(((span.start >> 64) as u64, (span.end >> 64) as u64, span.value));
+            v6.push((
+                (span.start >> 64) as u64,
+                (span.end >> 64) as u64,
+                span.value,
+            ));
         }
         write_intervals(&mut plain, v6.into_iter());
-        let built = self.built.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let built = self
+            .built
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
         let mut bytes = MAGIC.to_vec();
         bytes.extend_from_slice(&built.to_le_bytes());
         bytes.extend_from_slice(&compress_to_vec_zlib(&plain, COMPRESSION_LEVEL));
@@ -110,7 +143,9 @@ impl CountryRanges {
 
     /// Reads what [`encode`](Self::encode) wrote. Any other bytes are an error, never a panic.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, CompactError> {
-        let rest = bytes.strip_prefix(MAGIC).ok_or(CompactError("wrong magic or version"))?;
+        let rest = bytes
+            .strip_prefix(MAGIC)
+            .ok_or(CompactError("wrong magic or version"))?;
         let (built, stream) = rest.split_first_chunk().ok_or(CompactError("cut short"))?;
         let built = UNIX_EPOCH
             .checked_add(Duration::from_secs(u64::from_le_bytes(*built)))
@@ -129,7 +164,14 @@ impl CountryRanges {
             end: u128::from(span.end) << 64 | u128::from(u64::MAX),
             value: span.value,
         };
-        Ok(Self { built, countries, spans: Spans { v4, v6: v6.into_iter().map(widen).collect() } })
+        Ok(Self {
+            built,
+            countries,
+            spans: Spans {
+                v4,
+                v6: v6.into_iter().map(widen).collect(),
+            },
+        })
     }
 }
 
@@ -146,11 +188,21 @@ fn write_intervals(out: &mut Vec<u8>, spans: impl Iterator<Item = (u64, u64, u32
     // The end of the address space needs no closing gap; IPv4's lies past its last address.
     starts.extend(free.map(|free| (free, 0)));
     let mut before = 0;
-    let distances: Vec<u64> = starts.iter().map(|&(start, _)| start - std::mem::replace(&mut before, start)).collect();
+    let distances: Vec<u64> = starts
+        .iter()
+        .map(|&(start, _)| start - std::mem::replace(&mut before, start))
+        .collect();
     write_varint(out, starts.len() as u64);
-    out.extend(distances.iter().map(|distance| distance.trailing_zeros() as u8));
+    out.extend(
+        distances
+            .iter()
+            .map(|distance| distance.trailing_zeros() as u8),
+    );
     for distance in &distances {
-        write_varint(out, distance.checked_shr(distance.trailing_zeros()).unwrap_or(0));
+        write_varint(
+            out,
+            distance.checked_shr(distance.trailing_zeros()).unwrap_or(0),
+        );
     }
     out.extend(starts.iter().map(|&(_, value)| value));
 }
@@ -159,10 +211,17 @@ fn read_countries(input: &mut &[u8]) -> Result<Vec<Country>, CompactError> {
     let count = read_varint(input)?;
     let codes = take(input, count.saturating_mul(2))?;
     let parse = |code: &[u8]| std::str::from_utf8(code).ok()?.parse().ok();
-    codes.chunks_exact(2).map(parse).collect::<Option<_>>().ok_or(CompactError("not a country code"))
+    codes
+        .chunks_exact(2)
+        .map(parse)
+        .collect::<Option<_>>()
+        .ok_or(CompactError("not a country code"))
 }
 
-fn read_intervals<K: Key + TryFrom<u64>>(input: &mut &[u8], countries: usize) -> Result<Vec<Span<K>>, CompactError> {
+fn read_intervals<K: Key + TryFrom<u64>>(
+    input: &mut &[u8],
+    countries: usize,
+) -> Result<Vec<Span<K>>, CompactError> {
     let count = read_varint(input)?;
     let zeros = take(input, count)?;
     let mut distances = Vec::with_capacity(zeros.len());
@@ -176,11 +235,15 @@ fn read_intervals<K: Key + TryFrom<u64>>(input: &mut &[u8], countries: usize) ->
     let mut open: Option<(K, u32)> = None;
     let mut at = 0u64;
     for (distance, &value) in distances.into_iter().zip(values) {
-        at = at.checked_add(distance).ok_or(CompactError("past the last address"))?;
+        at = at
+            .checked_add(distance)
+            .ok_or(CompactError("past the last address"))?;
         let start = K::try_from(at).ok();
         let end = start.map_or(Some(K::MAX), Key::previous);
         if let Some((start, value)) = open.take() {
-            let end = end.filter(|&end| start <= end).ok_or(CompactError("an interval is empty"))?;
+            let end = end
+                .filter(|&end| start <= end)
+                .ok_or(CompactError("an interval is empty"))?;
             spans.push(Span { start, end, value });
         }
         if usize::from(value) > countries {
@@ -188,7 +251,11 @@ fn read_intervals<K: Key + TryFrom<u64>>(input: &mut &[u8], countries: usize) ->
         }
         open = start.zip(u32::from(value).checked_sub(1));
     }
-    spans.extend(open.map(|(start, value)| Span { start, end: K::MAX, value }));
+    spans.extend(open.map(|(start, value)| Span {
+        start,
+        end: K::MAX,
+        value,
+    }));
     Ok(spans)
 }
 
@@ -217,3 +284,6 @@ fn read_varint(input: &mut &[u8]) -> Result<u64, CompactError> {
     }
     Err(CompactError("a number is too long"))
 }
+
+#[cfg(test)]
+mod tests;

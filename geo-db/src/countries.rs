@@ -15,12 +15,17 @@ pub(crate) struct CountryPoint {
 
 /// The point of a country, if the embedded table has it. `data/README.md` tells how it is chosen.
 pub(crate) fn point_of(country: Country) -> Option<&'static CountryPoint> {
-    let at = COUNTRIES.binary_search_by_key(&country, |row| row.country).ok()?;
+    let at = COUNTRIES
+        .binary_search_by_key(&country, |row| row.country)
+        .ok()?;
     COUNTRIES.get(at)
 }
 
 static COUNTRIES: LazyLock<Vec<CountryPoint>> = LazyLock::new(|| {
-    let mut rows: Vec<CountryPoint> = include_str!("../data/countries.csv").lines().filter_map(parse).collect();
+    let mut rows: Vec<CountryPoint> = include_str!("../data/countries.csv")
+        .lines()
+        .filter_map(parse)
+        .collect();
     rows.sort_by_key(|row| row.country);
     rows
 });
@@ -32,7 +37,12 @@ fn parse(line: &str) -> Option<CountryPoint> {
     let point = Point::new(fields.next()?.parse().ok()?, fields.next()?.parse().ok()?)?;
     let accuracy_km = fields.next()?.parse().ok()?;
     let confidence = fields.next()?.parse().ok()?;
-    Some(CountryPoint { country, point, accuracy_km, confidence })
+    Some(CountryPoint {
+        country,
+        point,
+        accuracy_km,
+        confidence,
+    })
 }
 
 #[cfg(test)]
@@ -42,11 +52,23 @@ mod tests {
     #[test]
     fn every_country_has_one_plausible_point() {
         let text = include_str!("../data/countries.csv");
-        let rows = text.lines().filter(|line| !line.starts_with('#') && !line.starts_with("country,")).count();
+        let rows = text
+            .lines()
+            .filter(|line| !line.starts_with('#') && !line.starts_with("country,"))
+            .count();
         assert_eq!(COUNTRIES.len(), rows);
         assert!(COUNTRIES.len() > 230, "{}", COUNTRIES.len());
-        assert!(COUNTRIES.windows(2).all(|pair| pair[0].country < pair[1].country), "a country twice");
-        assert!(COUNTRIES.iter().all(|row| (0.0..=1.0).contains(&row.confidence) && row.accuracy_km >= 10.0));
+        assert!(
+            COUNTRIES
+                .windows(2)
+                .all(|pair| pair[0].country < pair[1].country),
+            "a country twice"
+        );
+        assert!(
+            COUNTRIES
+                .iter()
+                .all(|row| (0.0..=1.0).contains(&row.confidence) && row.accuracy_km >= 10.0)
+        );
     }
 
     #[test]

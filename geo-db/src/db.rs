@@ -130,7 +130,9 @@ impl GeoDb {
             reloads: AtomicU64::new(0),
             failed_reloads: AtomicU64::new(0),
         };
-        Self { shared: Arc::new(shared) }
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     /// Where an address is. Takes no lock and allocates nothing; IPv4 inside v4-mapped, 6to4 and
@@ -148,12 +150,20 @@ impl GeoDb {
     ///
     /// The first file that cannot be used; the old tables stay in service.
     pub fn reload(&self) -> Result<Reloaded, OpenError> {
-        let _one_at_a_time = self.shared.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self
+            .shared
+            .reloading
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let next = Tables::read(&self.shared.sources).and_then(|next| {
             self.shared.tables.load().check_successor(&next)?;
             Ok(next)
         });
-        let counter = if next.is_ok() { &self.shared.reloads } else { &self.shared.failed_reloads };
+        let counter = if next.is_ok() {
+            &self.shared.reloads
+        } else {
+            &self.shared.failed_reloads
+        };
         counter.fetch_add(1, Ordering::Relaxed);
         let next = next?;
         let info = next.info();
@@ -184,18 +194,33 @@ impl GeoDb {
 
 impl Tables {
     fn embedded_only() -> Self {
-        Self { overrides: None, databases: Vec::new(), asn: Vec::new(), embedded: embedded::layer() }
+        Self {
+            overrides: None,
+            databases: Vec::new(),
+            asn: Vec::new(),
+            embedded: embedded::layer(),
+        }
     }
 
     fn read(sources: &Sources) -> Result<Self, OpenError> {
         let place = |path: &PathBuf, source| {
-            Ok(Placed { path: path.clone(), layer: sources::compile(path, source)? })
+            Ok(Placed {
+                path: path.clone(),
+                layer: sources::compile(path, source)?,
+            })
         };
         let place_all = |paths: &[PathBuf]| -> Result<Vec<Placed>, OpenError> {
-            paths.iter().map(|path| place(path, Source::Database)).collect()
+            paths
+                .iter()
+                .map(|path| place(path, Source::Database))
+                .collect()
         };
         Ok(Self {
-            overrides: sources.overrides.as_ref().map(|path| place(path, Source::Override)).transpose()?,
+            overrides: sources
+                .overrides
+                .as_ref()
+                .map(|path| place(path, Source::Override))
+                .transpose()?,
             databases: place_all(&sources.databases)?,
             asn: place_all(&sources.asn)?,
             embedded: embedded::layer(),
@@ -204,14 +229,23 @@ impl Tables {
 
     #[inline]
     fn lookup(&self, ip: IpAddr) -> Location {
-        let mut location = match self.overrides.as_ref().and_then(|overrides| overrides.layer.get(ip)) {
+        let mut location = match self
+            .overrides
+            .as_ref()
+            .and_then(|overrides| overrides.layer.get(ip))
+        {
             // An override that only pins a region leaves the place to the layers below.
             Some(found) if found.country.is_none() && found.point.is_none() => {
                 let asn = found.asn;
                 let below = self.lookup_below(ip);
-                Location { pinned: found.pinned, source: Source::Override, asn: asn.or(below.asn), ..below }
+                Location {
+                    pinned: found.pinned,
+                    source: Source::Override,
+                    asn: asn.or(below.asn),
+                    ..below
+                }
             }
-            Some(found) => found,
+            Some(found) => *found,
             None => self.lookup_below(ip),
         };
         if location.asn.is_none() && !self.asn.is_empty() {
@@ -222,8 +256,14 @@ impl Tables {
 
     #[inline]
     fn lookup_below(&self, ip: IpAddr) -> Location {
-        let databases = self.databases.iter().find_map(|database| database.layer.get(ip));
-        databases.or_else(|| self.embedded.get(ip)).unwrap_or_else(|| Location::nowhere(classify(ip)))
+        let databases = self
+            .databases
+            .iter()
+            .find_map(|database| database.layer.get(ip));
+        match databases.or_else(|| self.embedded.get(ip)) {
+            Some(found) => *found,
+            None => Location::nowhere(classify(ip)),
+        }
     }
 
     /// Whether `next` may replace this generation: no file older, none cut to less than half.
@@ -233,12 +273,23 @@ impl Tables {
                 let (v4, v6) = placed.layer.intervals();
                 (placed.path.clone(), placed.layer.built, v4 + v6)
             };
-            tables.databases.iter().chain(&tables.asn).map(facts).collect()
+            tables
+                .databases
+                .iter()
+                .chain(&tables.asn)
+                .map(facts)
+                .collect()
         };
-        for ((path, built, before), (_, next_built, now)) in data(self).into_iter().zip(data(next)) {
-            let behind = built.zip(next_built).and_then(|(built, next)| built.duration_since(next).ok());
+        for ((path, built, before), (_, next_built, now)) in data(self).into_iter().zip(data(next))
+        {
+            let behind = built
+                .zip(next_built)
+                .and_then(|(built, next)| built.duration_since(next).ok());
             if let Some(behind) = behind.filter(|behind| !behind.is_zero()) {
-                return Err(OpenError::Older { path, behind_s: behind.as_secs() });
+                return Err(OpenError::Older {
+                    path,
+                    behind_s: behind.as_secs(),
+                });
             }
             if now < before / 2 {
                 return Err(OpenError::Shrunk { path, before, now });
@@ -251,18 +302,32 @@ impl Tables {
         let describe = |role: Role, path: Option<&Path>, layer: &Layer| {
             let (v4_intervals, v6_intervals) = layer.intervals();
             let (kind, built, bytes) = (layer.kind.clone(), layer.built, layer.bytes());
-            SourceInfo { role, path: path.map(Path::to_owned), kind, built, v4_intervals, v6_intervals, bytes }
+            SourceInfo {
+                role,
+                path: path.map(Path::to_owned),
+                kind,
+                built,
+                v4_intervals,
+                v6_intervals,
+                bytes,
+            }
         };
-        let placed = |role: Role| move |placed: &Placed| describe(role, Some(&placed.path), &placed.layer);
+        let placed =
+            |role: Role| move |placed: &Placed| describe(role, Some(&placed.path), &placed.layer);
         let sources = (self.overrides.iter().map(placed(Role::Overrides)))
             .chain(self.databases.iter().map(placed(Role::Database)))
             .chain(self.asn.iter().map(placed(Role::Asn)))
             .chain([describe(Role::Embedded, None, &self.embedded)]);
-        Info { sources: sources.collect() }
+        Info {
+            sources: sources.collect(),
+        }
     }
 }
 
-fn epoch_seconds<S: serde::Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
+fn epoch_seconds<S: serde::Serializer>(
+    time: &Option<SystemTime>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     let since = time.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
     since.map(|since| since.as_secs()).serialize(serializer)
 }

@@ -22,7 +22,11 @@ impl Direction {
     pub(crate) fn of(point: Point) -> Self {
         let (sin_lat, cos_lat) = point.lat.to_radians().sin_cos();
         let (sin_lon, cos_lon) = point.lon.to_radians().sin_cos();
-        Self { x: cos_lat * cos_lon, y: cos_lat * sin_lon, z: sin_lat }
+        Self {
+            x: cos_lat * cos_lon,
+            y: cos_lat * sin_lon,
+            z: sin_lat,
+        }
     }
 
     /// Square of the straight line between the two: ordered as the distance is, without a root.
@@ -52,12 +56,15 @@ mod tests {
         let cases = [
             (at(40.71, -74.01), at(51.51, -0.13), 5570.0), // New York, London
             (at(1.35, 103.82), at(-33.87, 151.21), 6300.0), // Singapore, Sydney
-            (at(0.0, 0.0), at(0.0, 180.0), 20015.0),        // antipodes
+            (at(0.0, 0.0), at(0.0, 180.0), 20015.0),       // antipodes
             (at(52.3, 4.9), at(52.3, 4.9), 0.0),
         ];
         for (a, b, want) in cases {
             let km = great_circle_km(a, b);
-            assert!((km - want).abs() <= want * 0.01 + 0.01, "{a:?} {b:?}: {km}, not {want}");
+            assert!(
+                (km - want).abs() <= want * 0.01 + 0.01,
+                "{a:?} {b:?}: {km}, not {want}"
+            );
         }
     }
 }

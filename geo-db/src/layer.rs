@@ -20,7 +20,10 @@ pub(crate) struct Record {
 
 impl Record {
     pub(crate) fn is_empty(&self) -> bool {
-        self.country.is_none() && self.point.is_none() && self.asn.is_none() && self.pinned.is_none()
+        self.country.is_none()
+            && self.point.is_none()
+            && self.asn.is_none()
+            && self.pinned.is_none()
     }
 
     /// The location a user is told. A country without coordinates gets the country's point.
@@ -31,8 +34,21 @@ impl Record {
             (None, Some(row)) => (Some(row.point), row.accuracy_km, row.confidence),
             (None, None) => (None, 0.0, 0.0),
         };
-        let Self { country, asn, pinned, .. } = *self;
-        Location { country, point, accuracy_km, confidence, asn, pinned, source }
+        let Self {
+            country,
+            asn,
+            pinned,
+            ..
+        } = *self;
+        Location {
+            country,
+            point,
+            accuracy_km,
+            confidence,
+            asn,
+            pinned,
+            source,
+        }
     }
 }
 
@@ -50,8 +66,8 @@ pub(crate) struct Layer {
 impl Layer {
     /// The location of an address, if this source has it. The address is already unwrapped.
     #[inline]
-    pub(crate) fn get(&self, ip: IpAddr) -> Option<Location> {
-        self.values.get(self.table.get(ip)? as usize).copied()
+    pub(crate) fn get(&self, ip: IpAddr) -> Option<&Location> {
+        self.values.get(self.table.get(ip)? as usize)
     }
 
     /// Intervals of IPv4 and of IPv6.
@@ -73,17 +89,36 @@ pub(crate) struct LayerBuilder {
 }
 
 /// A [`Record`] that can be hashed: floats by their bits.
-type RecordKey = (Option<Country>, Option<(u32, u32)>, Option<u32>, Option<u32>, Option<RegionSlug>);
+type RecordKey = (
+    Option<Country>,
+    Option<(u32, u32)>,
+    Option<u32>,
+    Option<u32>,
+    Option<RegionSlug>,
+);
 
 impl LayerBuilder {
     pub(crate) fn new(source: Source) -> Self {
-        Self { source, spans: Spans::default(), values: Vec::new(), numbers: HashMap::new() }
+        Self {
+            source,
+            spans: Spans::default(),
+            values: Vec::new(),
+            numbers: HashMap::new(),
+        }
     }
 
     /// The number of a record; equal records have equal numbers.
     pub(crate) fn intern(&mut self, record: &Record) -> u32 {
-        let point = record.point.map(|point| (point.lat.to_bits(), point.lon.to_bits()));
-        let key = (record.country, point, record.accuracy_km.map(f32::to_bits), record.asn, record.pinned);
+        let point = record
+            .point
+            .map(|point| (point.lat.to_bits(), point.lon.to_bits()));
+        let key = (
+            record.country,
+            point,
+            record.accuracy_km.map(f32::to_bits),
+            record.asn,
+            record.pinned,
+        );
         *self.numbers.entry(key).or_insert_with(|| {
             self.values.push(record.locate(self.source));
             (self.values.len() - 1) as u32
@@ -97,7 +132,11 @@ impl LayerBuilder {
     }
 
     /// Adds spans whose values are numbers from [`intern`](Self::intern).
-    pub(crate) fn extend(&mut self, v4: impl Iterator<Item = Span<u32>>, v6: impl Iterator<Item = Span<u128>>) {
+    pub(crate) fn extend(
+        &mut self,
+        v4: impl Iterator<Item = Span<u32>>,
+        v6: impl Iterator<Item = Span<u128>>,
+    ) {
         self.spans.v4.extend(v4);
         self.spans.v6.extend(v6);
     }
@@ -107,6 +146,11 @@ impl LayerBuilder {
     }
 
     pub(crate) fn finish(self, kind: String, built: Option<SystemTime>) -> Layer {
-        Layer { table: self.spans.compile(), values: self.values, kind, built }
+        Layer {
+            table: self.spans.compile(),
+            values: self.values,
+            kind,
+            built,
+        }
     }
 }

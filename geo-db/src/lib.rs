@@ -63,6 +63,8 @@ pub use db::{GeoDb, Info, ReloadCounts, Reloaded, Role, SourceInfo};
 pub use distance::great_circle_km;
 pub use error::{OpenError, RowError};
 pub use location::{Country, Location, NotACountry, NotARegionSlug, Point, RegionSlug, Source};
-pub use proximity::{CostTable, MAX_REGIONS, Ranked, Ranking, RegionPoint, TooManyRegions, expected_rtt, nearest};
+pub use proximity::{
+    CostTable, MAX_REGIONS, Ranked, Ranking, RegionPoint, TooManyRegions, expected_rtt, nearest,
+};
 pub use sources::Sources;
 pub use watch::{WatchError, Watcher};

@@ -32,7 +32,15 @@ pub struct Location {
 impl Location {
     /// A location that says nothing but which kind of address it was.
     pub const fn nowhere(source: Source) -> Self {
-        Self { country: None, point: None, accuracy_km: 0.0, confidence: 0.0, asn: None, pinned: None, source }
+        Self {
+            country: None,
+            point: None,
+            accuracy_km: 0.0,
+            confidence: 0.0,
+            asn: None,
+            pinned: None,
+            source,
+        }
     }
 }
 
@@ -58,8 +66,15 @@ pub enum Source {
 
 impl Source {
     /// Every source, for metrics that want one series each.
-    pub const ALL: [Self; 7] =
-        [Self::Override, Self::Database, Self::Embedded, Self::Private, Self::Loopback, Self::Reserved, Self::Unknown];
+    pub const ALL: [Self; 7] = [
+        Self::Override,
+        Self::Database,
+        Self::Embedded,
+        Self::Private,
+        Self::Loopback,
+        Self::Reserved,
+        Self::Unknown,
+    ];
 
     /// One word for logs, metrics and headers.
     pub const fn as_str(self) -> &'static str {
@@ -88,7 +103,10 @@ impl Point {
     /// A point, if both numbers are finite and on the globe.
     pub fn new(lat: f64, lon: f64) -> Option<Self> {
         let on_globe = (-90.0..=90.0).contains(&lat) && (-180.0..=180.0).contains(&lon);
-        on_globe.then_some(Self { lat: lat as f32, lon: lon as f32 })
+        on_globe.then_some(Self {
+            lat: lat as f32,
+            lon: lon as f32,
+        })
     }
 }
 
@@ -159,7 +177,9 @@ impl FromStr for RegionSlug {
         if text.is_empty() || !text.bytes().all(plain) {
             return Err(NotARegionSlug);
         }
-        ArrayString::from(text).map(Self).map_err(|_| NotARegionSlug)
+        ArrayString::from(text)
+            .map(Self)
+            .map_err(|_| NotARegionSlug)
     }
 }
 

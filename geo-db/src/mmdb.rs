@@ -20,7 +20,8 @@ const METADATA_MARKER: &[u8] = b"\xab\xcd\xefMaxMind.com";
 /// Whether the bytes hold a database, whole or damaged.
 pub(crate) fn looks_like_mmdb(bytes: &[u8]) -> bool {
     let tail = &bytes[bytes.len().saturating_sub(128 * 1024)..];
-    tail.windows(METADATA_MARKER.len()).any(|window| window == METADATA_MARKER)
+    tail.windows(METADATA_MARKER.len())
+        .any(|window| window == METADATA_MARKER)
 }
 
 /// What a database says about itself.
@@ -41,7 +42,9 @@ pub(crate) fn for_each_network(
     let mut decoded: HashMap<usize, Record> = HashMap::new();
     for found in reader.networks(WithinOptions::default())? {
         let found = found?;
-        let Some(offset) = found.offset() else { continue };
+        let Some(offset) = found.offset() else {
+            continue;
+        };
         let record = match decoded.entry(offset) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
@@ -56,7 +59,10 @@ pub(crate) fn for_each_network(
         }
     }
     let metadata = reader.metadata();
-    Ok(About { kind: metadata.database_type.clone(), built: metadata.build_time().ok() })
+    Ok(About {
+        kind: metadata.database_type.clone(),
+        built: metadata.build_time().ok(),
+    })
 }
 
 /// Compiles a database; `None` if it places no address.
@@ -68,7 +74,9 @@ pub(crate) fn compile(bytes: &[u8], source: Source) -> Result<Option<Layer>, Max
         whole &= builder.push(start, end, number);
     })?;
     if !whole {
-        return Err(MaxMindDbError::invalid_database("a network ends before it starts"));
+        return Err(MaxMindDbError::invalid_database(
+            "a network ends before it starts",
+        ));
     }
     Ok((!builder.is_empty()).then(|| builder.finish(about.kind, about.built)))
 }
@@ -121,9 +129,14 @@ struct Place {
 
 impl Row<'_> {
     fn record(&self) -> Record {
-        let code = |code: &Option<Code<'_>>| code.as_ref().and_then(|code| code.0).and_then(|code| code.parse().ok());
-        let country: Option<Country> =
-            code(&self.country).or_else(|| code(&self.country_code)).or_else(|| code(&self.registered_country));
+        let code = |code: &Option<Code<'_>>| {
+            code.as_ref()
+                .and_then(|code| code.0)
+                .and_then(|code| code.parse().ok())
+        };
+        let country: Option<Country> = code(&self.country)
+            .or_else(|| code(&self.country_code))
+            .or_else(|| code(&self.registered_country));
         let nested = self.location.as_ref();
         let number = |flat: &Option<Number>, nested: Option<&Option<Number>>| {
             let nested = nested.and_then(|nested| nested.as_ref());
@@ -131,12 +144,19 @@ impl Row<'_> {
         };
         let lat = number(&self.latitude, nested.map(|place| &place.latitude));
         let lon = number(&self.longitude, nested.map(|place| &place.longitude));
-        let accuracy = number(&self.accuracy_radius, nested.map(|place| &place.accuracy_radius));
+        let accuracy = number(
+            &self.accuracy_radius,
+            nested.map(|place| &place.accuracy_radius),
+        );
         Record {
             country,
             point: lat.zip(lon).and_then(|(lat, lon)| Point::new(lat, lon)),
-            accuracy_km: accuracy.map(|km| km as f32).filter(|km| km.is_finite() && *km >= 0.0),
-            asn: number(&self.autonomous_system_number, None).map(|asn| asn as u32).filter(|&asn| asn != 0),
+            accuracy_km: accuracy
+                .map(|km| km as f32)
+                .filter(|km| km.is_finite() && *km >= 0.0),
+            asn: number(&self.autonomous_system_number, None)
+                .map(|asn| asn as u32)
+                .filter(|&asn| asn != 0),
             pinned: None,
         }
     }

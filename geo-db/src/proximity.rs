@@ -23,7 +23,10 @@ pub struct RegionPoint {
 
 impl From<&crate::catalogue::Region> for RegionPoint {
     fn from(region: &crate::catalogue::Region) -> Self {
-        Self { name: region.slug, point: region.point }
+        Self {
+            name: region.slug,
+            point: region.point,
+        }
     }
 }
 
@@ -66,9 +69,17 @@ impl CostTable {
             return Err(TooManyRegions(regions.len()));
         }
         let world = Network::world();
-        let columns: Vec<Vec<f32>> = regions.iter().map(|region| world.ms_to(region.point)).collect();
-        let hub_ms = (0..world.len()).flat_map(|hub| columns.iter().map(move |column| column[hub])).collect();
-        let regions = regions.iter().map(|region| (region.name, Direction::of(region.point))).collect();
+        let columns: Vec<Vec<f32>> = regions
+            .iter()
+            .map(|region| world.ms_to(region.point))
+            .collect();
+        let hub_ms = (0..world.len())
+            .flat_map(|hub| columns.iter().map(move |column| column[hub]))
+            .collect();
+        let regions = regions
+            .iter()
+            .map(|region| (region.name, Direction::of(region.point)))
+            .collect();
         Ok(Self { regions, hub_ms })
     }
 
@@ -76,7 +87,14 @@ impl CostTable {
     pub fn nearest(&self, location: &Location) -> Ranking {
         let mut ranking = match location.point {
             Some(point) => self.nearest_to(point),
-            None => (0..self.regions.len()).map(|index| Ranked { index, km: None, rtt: None, pinned: false }).collect(),
+            None => (0..self.regions.len())
+                .map(|index| Ranked {
+                    index,
+                    km: None,
+                    rtt: None,
+                    pinned: false,
+                })
+                .collect(),
         };
         if let Some(pin) = location.pinned {
             self.put_first(pin, &mut ranking);
@@ -86,7 +104,8 @@ impl CostTable {
 
     fn nearest_to(&self, point: Point) -> Ranking {
         let place = Direction::of(point);
-        let mut best: ArrayVec<f32, MAX_REGIONS> = self.regions.iter().map(|_| f32::INFINITY).collect();
+        let mut best: ArrayVec<f32, MAX_REGIONS> =
+            self.regions.iter().map(|_| f32::INFINITY).collect();
         for access in Network::world().access(place) {
             let row = access.hub * self.regions.len()..(access.hub + 1) * self.regions.len();
             for (best, from_hub) in best.iter_mut().zip(&self.hub_ms[row]) {
@@ -107,7 +126,9 @@ impl CostTable {
 
     /// A pin to a region that is not in the list changes nothing.
     fn put_first(&self, pin: RegionSlug, ranking: &mut Ranking) {
-        let at = ranking.iter().position(|ranked| self.regions[ranked.index].0 == pin);
+        let at = ranking
+            .iter()
+            .position(|ranked| self.regions[ranked.index].0 == pin);
         if let Some(at) = at {
             ranking[..=at].rotate_right(1);
             ranking[0].pinned = true;
@@ -130,7 +151,10 @@ pub fn expected_rtt(location: &Location, region: Point) -> Option<Duration> {
     let world = Network::world();
     let to_region = world.ms_to(region);
     let access = world.access(Direction::of(location.point?));
-    let ms = access.iter().map(|access| access.ms + to_region[access.hub]).min_by(f32::total_cmp)?;
+    let ms = access
+        .iter()
+        .map(|access| access.ms + to_region[access.hub])
+        .min_by(f32::total_cmp)?;
     Some(Duration::from_micros((ms * 1000.0) as u64))
 }
 
@@ -138,3 +162,6 @@ pub fn expected_rtt(location: &Location, region: Point) -> Option<Duration> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0} regions, but at most {MAX_REGIONS} can be ranked")]
 pub struct TooManyRegions(pub usize);
+
+#[cfg(test)]
+mod tests;

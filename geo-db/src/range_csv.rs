@@ -42,7 +42,10 @@ pub(crate) fn read_into(bytes: &[u8], builder: &mut LayerBuilder) -> Result<(), 
 }
 
 /// Calls `take` with every row that says something.
-pub(crate) fn for_each_row(bytes: &[u8], mut take: impl FnMut(Row) -> Result<(), RowError>) -> Result<(), BadRow> {
+pub(crate) fn for_each_row(
+    bytes: &[u8],
+    mut take: impl FnMut(Row) -> Result<(), RowError>,
+) -> Result<(), BadRow> {
     let mut reader = ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
@@ -56,7 +59,12 @@ pub(crate) fn for_each_row(bytes: &[u8], mut take: impl FnMut(Row) -> Result<(),
         match reader.read_record(&mut record) {
             Ok(true) => {}
             Ok(false) => return Ok(()),
-            Err(error) => return Err(BadRow { line, error: error.into() }),
+            Err(error) => {
+                return Err(BadRow {
+                    line,
+                    error: error.into(),
+                });
+            }
         }
         let line = record.position().map_or(line, csv::Position::line);
         let bad = |error| BadRow { line, error };
@@ -67,7 +75,9 @@ pub(crate) fn for_each_row(bytes: &[u8], mut take: impl FnMut(Row) -> Result<(),
                 continue;
             }
         }
-        let columns = heading.map_or_else(|| Columns::of_shape(&record), Ok).map_err(bad)?;
+        let columns = heading
+            .map_or_else(|| Columns::of_shape(&record), Ok)
+            .map_err(bad)?;
         let row = columns.row(&record).map_err(bad)?;
         if !row.record.is_empty() {
             take(row).map_err(bad)?;
@@ -115,23 +125,59 @@ impl Columns {
     /// The columns of a line without heading.
     fn of_shape(line: &StringRecord) -> Result<Self, RowError> {
         let network = line.get(0).is_some_and(|first| first.contains('/'))
-            || (line.len() == 2 && line.get(1).is_some_and(|second| IpAddr::from_str(second).is_err()));
+            || (line.len() == 2
+                && line
+                    .get(1)
+                    .is_some_and(|second| IpAddr::from_str(second).is_err()));
         if network {
-            let columns = Self { network: Some(0), ..Self::default() };
+            let columns = Self {
+                network: Some(0),
+                ..Self::default()
+            };
             return Ok(match line.len() {
                 0 | 1 => return Err(RowError::Columns),
-                2 | 3 => Self { country: Some(1), ..columns },
-                _ => Self { country: Some(1), lat: Some(2), lon: Some(3), ..columns },
+                2 | 3 => Self {
+                    country: Some(1),
+                    ..columns
+                },
+                _ => Self {
+                    country: Some(1),
+                    lat: Some(2),
+                    lon: Some(3),
+                    ..columns
+                },
             });
         }
-        let columns = Self { start: Some(0), end: Some(1), ..Self::default() };
-        let number = line.get(2).is_some_and(|third| third.parse::<u32>().is_ok());
+        let columns = Self {
+            start: Some(0),
+            end: Some(1),
+            ..Self::default()
+        };
+        let number = line
+            .get(2)
+            .is_some_and(|third| third.parse::<u32>().is_ok());
         match line.len() {
             0..=2 => Err(RowError::Columns),
-            3 | 4 if number => Ok(Self { asn: Some(2), ..columns }),
-            9.. => Ok(Self { country: Some(2), lat: Some(7), lon: Some(8), ..columns }),
-            5..=8 => Ok(Self { country: Some(2), lat: Some(3), lon: Some(4), ..columns }),
-            _ => Ok(Self { country: Some(2), ..columns }),
+            3 | 4 if number => Ok(Self {
+                asn: Some(2),
+                ..columns
+            }),
+            9.. => Ok(Self {
+                country: Some(2),
+                lat: Some(7),
+                lon: Some(8),
+                ..columns
+            }),
+            5..=8 => Ok(Self {
+                country: Some(2),
+                lat: Some(3),
+                lon: Some(4),
+                ..columns
+            }),
+            _ => Ok(Self {
+                country: Some(2),
+                ..columns
+            }),
         }
     }
 
@@ -143,7 +189,10 @@ impl Columns {
             None => (address(field(self.start))?, address(field(self.end))?),
         };
         if start.is_ipv4() != end.is_ipv4() || start > end {
-            return Err(RowError::Range(field(self.start).to_owned(), field(self.end).to_owned()));
+            return Err(RowError::Range(
+                field(self.start).to_owned(),
+                field(self.end).to_owned(),
+            ));
         }
         // In an override, `region=nyc3` may stand in any column.
         let pin = line.iter().find_map(|field| field.strip_prefix("region="));
@@ -160,14 +209,20 @@ impl Columns {
 }
 
 fn without_pin(field: &str) -> &str {
-    if field.starts_with("region=") { "" } else { field }
+    if field.starts_with("region=") {
+        ""
+    } else {
+        field
+    }
 }
 
 fn network(text: &str) -> Result<(IpAddr, IpAddr), RowError> {
     if let Ok(network) = text.parse::<IpNet>() {
         return Ok((network.network(), network.broadcast()));
     }
-    let ip: IpAddr = text.parse().map_err(|_| RowError::Network(text.to_owned()))?;
+    let ip: IpAddr = text
+        .parse()
+        .map_err(|_| RowError::Network(text.to_owned()))?;
     Ok((ip, ip))
 }
 
@@ -176,7 +231,9 @@ fn address(text: &str) -> Result<IpAddr, RowError> {
     if let Ok(ip) = text.parse() {
         return Ok(ip);
     }
-    let number: u128 = text.parse().map_err(|_| RowError::Network(text.to_owned()))?;
+    let number: u128 = text
+        .parse()
+        .map_err(|_| RowError::Network(text.to_owned()))?;
     Ok(match u32::try_from(number) {
         Ok(v4) => IpAddr::V4(v4.into()),
         Err(_) => IpAddr::V6(number.into()),
@@ -187,7 +244,10 @@ fn address(text: &str) -> Result<IpAddr, RowError> {
 fn country(text: &str) -> Result<Option<Country>, RowError> {
     match text {
         "" | "-" | "None" | "none" | "ZZ" | "??" => Ok(None),
-        code => code.parse().map(Some).map_err(|_| RowError::Country(code.to_owned())),
+        code => code
+            .parse()
+            .map(Some)
+            .map_err(|_| RowError::Country(code.to_owned())),
     }
 }
 
@@ -203,13 +263,19 @@ fn point(lat: &str, lon: &str) -> Result<Option<Point>, RowError> {
 fn number<T: FromStr>(text: &str) -> Result<Option<T>, RowError> {
     match text {
         "" => Ok(None),
-        number => number.parse().map(Some).map_err(|_| RowError::Number(number.to_owned())),
+        number => number
+            .parse()
+            .map(Some)
+            .map_err(|_| RowError::Number(number.to_owned())),
     }
 }
 
 fn region(text: &str) -> Result<Option<RegionSlug>, RowError> {
     match text {
         "" => Ok(None),
-        name => name.parse().map(Some).map_err(|_| RowError::Region(name.to_owned())),
+        name => name
+            .parse()
+            .map(Some)
+            .map_err(|_| RowError::Region(name.to_owned())),
     }
 }

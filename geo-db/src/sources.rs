@@ -25,16 +25,28 @@ pub struct Sources {
 impl Sources {
     /// Every file, in no particular order.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        self.databases.iter().chain(&self.asn).chain(&self.overrides).map(PathBuf::as_path)
+        self.databases
+            .iter()
+            .chain(&self.asn)
+            .chain(&self.overrides)
+            .map(PathBuf::as_path)
     }
 }
 
 /// Reads and compiles one file, MaxMind-format or CSV, told apart by content.
 pub(crate) fn compile(path: &Path, source: Source) -> Result<Layer, OpenError> {
-    let bytes = fs::read(path).map_err(|source| OpenError::Read { path: path.to_owned(), source })?;
-    let named_mmdb = path.extension().is_some_and(|extension| extension == "mmdb");
+    let bytes = fs::read(path).map_err(|source| OpenError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let named_mmdb = path
+        .extension()
+        .is_some_and(|extension| extension == "mmdb");
     let layer = if named_mmdb || mmdb::looks_like_mmdb(&bytes) {
-        mmdb::compile(&bytes, source).map_err(|source| OpenError::Database { path: path.to_owned(), source })?
+        mmdb::compile(&bytes, source).map_err(|source| OpenError::Database {
+            path: path.to_owned(),
+            source,
+        })?
     } else {
         let mut builder = LayerBuilder::new(source);
         range_csv::read_into(&bytes, &mut builder).map_err(|bad| OpenError::Row {
@@ -47,8 +59,12 @@ pub(crate) fn compile(path: &Path, source: Source) -> Result<Layer, OpenError> {
     match layer {
         Some(layer) => Ok(layer),
         // Taking the last override away leaves a file of comments, which is no mistake.
-        None if source == Source::Override => Ok(LayerBuilder::new(source).finish("csv".to_owned(), None)),
-        None => Err(OpenError::Empty { path: path.to_owned() }),
+        None if source == Source::Override => {
+            Ok(LayerBuilder::new(source).finish("csv".to_owned(), None))
+        }
+        None => Err(OpenError::Empty {
+            path: path.to_owned(),
+        }),
     }
 }
 
@@ -67,5 +83,9 @@ pub(crate) fn fingerprint(path: &Path) -> Option<Fingerprint> {
     let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
     #[cfg(not(unix))]
     let inode = 0;
-    Some(Fingerprint { modified: metadata.modified().ok(), length: metadata.len(), inode })
+    Some(Fingerprint {
+        modified: metadata.modified().ok(),
+        length: metadata.len(),
+        inode,
+    })
 }

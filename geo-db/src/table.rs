@@ -88,7 +88,10 @@ impl<K: Key> Table<K> {
 
     /// Number of intervals, gaps left out.
     pub(crate) fn intervals(&self) -> usize {
-        self.entries.iter().filter(|&&(_, value)| value != NOTHING).count()
+        self.entries
+            .iter()
+            .filter(|&&(_, value)| value != NOTHING)
+            .count()
     }
 
     /// Bytes held.
@@ -139,11 +142,19 @@ impl Spans {
     pub(crate) fn push(&mut self, start: IpAddr, end: IpAddr, value: u32) -> bool {
         match (start, end) {
             (IpAddr::V4(start), IpAddr::V4(end)) if start <= end => {
-                self.v4.push(Span { start: start.to_bits(), end: end.to_bits(), value });
+                self.v4.push(Span {
+                    start: start.to_bits(),
+                    end: end.to_bits(),
+                    value,
+                });
                 true
             }
             (IpAddr::V6(start), IpAddr::V6(end)) if start <= end => {
-                self.v6.push(Span { start: start.to_bits(), end: end.to_bits(), value });
+                self.v6.push(Span {
+                    start: start.to_bits(),
+                    end: end.to_bits(),
+                    value,
+                });
                 true
             }
             _ => false,
@@ -162,13 +173,20 @@ impl Spans {
             Some(networks) => TableV6::Networks(Table::new(&networks)),
             None => TableV6::Hosts(Table::new(&v6)),
         };
-        AddressTable { v4: Table::new(&flatten(self.v4)), v6 }
+        AddressTable {
+            v4: Table::new(&flatten(self.v4)),
+            v6,
+        }
     }
 }
 
 fn network_span(span: &Span<u128>) -> Option<Span<u64>> {
     let whole = span.start as u64 == 0 && span.end as u64 == u64::MAX;
-    whole.then_some(Span { start: (span.start >> 64) as u64, end: (span.end >> 64) as u64, value: span.value })
+    whole.then_some(Span {
+        start: (span.start >> 64) as u64,
+        end: (span.end >> 64) as u64,
+        value: span.value,
+    })
 }
 
 impl AddressTable {
@@ -207,7 +225,10 @@ impl AddressTable {
 pub(crate) fn flatten<K: Key>(mut spans: Vec<Span<K>>) -> Vec<Span<K>> {
     // Stable, so that equal spans keep the order of addition.
     spans.sort_by(|a, b| a.start.cmp(&b.start).then(b.end.cmp(&a.end)));
-    let mut sweep = Sweep { flat: Vec::with_capacity(spans.len()), open: Vec::new() };
+    let mut sweep = Sweep {
+        flat: Vec::with_capacity(spans.len()),
+        open: Vec::new(),
+    };
     for span in spans {
         sweep.close_before(span.start);
         sweep.open.push(span);
@@ -251,7 +272,9 @@ impl<K: Key> Sweep<K> {
             return;
         }
         match self.flat.last_mut() {
-            Some(last) if last.value == span.value && last.end.next() == Some(span.start) => last.end = span.end,
+            Some(last) if last.value == span.value && last.end.next() == Some(span.start) => {
+                last.end = span.end;
+            }
             _ => self.flat.push(span),
         }
     }

@@ -56,8 +56,14 @@ impl GeoDb {
         // Taken here, not in the thread: a change from now on is seen.
         let seen = fingerprints(&db);
         let thread = thread::Builder::new().name("geo-db-watch".to_owned());
-        let thread = thread.spawn(move || watch(&db, seen, &woken)).map_err(WatchError)?;
-        Ok(Watcher { wake, thread: Some(thread), _notifications: notifications })
+        let thread = thread
+            .spawn(move || watch(&db, seen, &woken))
+            .map_err(WatchError)?;
+        Ok(Watcher {
+            wake,
+            thread: Some(thread),
+            _notifications: notifications,
+        })
     }
 }
 
@@ -122,7 +128,9 @@ fn settled(woken: &Receiver<Wake>) -> std::ops::ControlFlow<()> {
         match woken.recv_timeout(SETTLE) {
             Ok(Wake::Changed) => {}
             Err(RecvTimeoutError::Timeout) => return std::ops::ControlFlow::Continue(()),
-            Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return std::ops::ControlFlow::Break(()),
+            Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => {
+                return std::ops::ControlFlow::Break(());
+            }
         }
     }
 }

@@ -4,7 +4,11 @@
 //! WonderProxy for 19 and 20 July 2020. It is test data only; nothing in the product is taken
 //! from a cell of it. `cargo test -p geo-db --test rtt_model -- --nocapture` prints the errors.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may stop at the first surprise"
+)]
 
 use geo_db::{CostTable, Location, Point, RegionPoint, Source};
 use serde::Deserialize;
@@ -32,7 +36,10 @@ impl Measured {
     }
 
     fn point(&self, site: usize) -> Point {
-        Point { lat: self.lat[site], lon: self.lon[site] }
+        Point {
+            lat: self.lat[site],
+            lon: self.lon[site],
+        }
     }
 }
 
@@ -47,27 +54,47 @@ struct Loss {
 }
 
 fn at(point: Point) -> Location {
-    Location { point: Some(point), ..Location::nowhere(Source::Database) }
+    Location {
+        point: Some(point),
+        ..Location::nowhere(Source::Database)
+    }
 }
 
 fn loss(measured: &Measured, fleet: &[&str]) -> Loss {
     let sites: Vec<usize> = fleet.iter().map(|name| measured.site(name)).collect();
     let regions: Vec<RegionPoint> = (sites.iter().zip(fleet))
-        .map(|(&site, name)| RegionPoint { name: name.parse().unwrap(), point: measured.point(site) })
+        .map(|(&site, name)| RegionPoint {
+            name: name.parse().unwrap(),
+            point: measured.point(site),
+        })
         .collect();
     let costs = CostTable::new(&regions).unwrap();
     let mut extra: Vec<(f32, String)> = Vec::new();
     for city in measured.cities() {
         let chosen = sites[costs.nearest(&at(measured.point(city)))[0].index];
         let of = |region: usize| measured.rtt_ms[city][region];
-        let best = sites.iter().copied().min_by(|&a, &b| of(a).total_cmp(&of(b))).unwrap();
-        let name = format!("{}: {} instead of {}", measured.sites[city], measured.sites[chosen], measured.sites[best]);
+        let best = sites
+            .iter()
+            .copied()
+            .min_by(|&a, &b| of(a).total_cmp(&of(b)))
+            .unwrap();
+        let name = format!(
+            "{}: {} instead of {}",
+            measured.sites[city], measured.sites[chosen], measured.sites[best]
+        );
         extra.push((of(chosen) - of(best), name));
     }
-    let (worst, worst_city) = extra.iter().max_by(|a, b| a.0.total_cmp(&b.0)).unwrap().clone();
+    let (worst, worst_city) = extra
+        .iter()
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .unwrap()
+        .clone();
     let count = extra.len() as f32;
     if std::env::var_os("EVERY_CITY").is_some() {
-        extra.iter().filter(|(ms, _)| *ms > 2.0).for_each(|(ms, name)| println!("    +{ms:5.1} {name}"));
+        extra
+            .iter()
+            .filter(|(ms, _)| *ms > 2.0)
+            .for_each(|(ms, name)| println!("    +{ms:5.1} {name}"));
     }
     Loss {
         mean: extra.iter().map(|(ms, _)| ms).sum::<f32>() / count,
@@ -80,12 +107,19 @@ fn loss(measured: &Measured, fleet: &[&str]) -> Loss {
 const THREE_AMS: [&str; 3] = ["nyc", "ams", "sgp"];
 const THREE_FRA: [&str; 3] = ["nyc", "fra", "sgp"];
 const SIX: [&str; 6] = ["nyc", "sfo", "lon", "fra", "sgp", "syd"];
-const TEN: [&str; 10] = ["nyc", "sfo", "tor", "lon", "ams", "fra", "blr", "sgp", "syd", "atl"];
+const TEN: [&str; 10] = [
+    "nyc", "sfo", "tor", "lon", "ams", "fra", "blr", "sgp", "syd", "atl",
+];
 
 #[test]
 fn the_chosen_region_is_about_as_near_as_the_nearest() {
     let measured = Measured::load();
-    for (fleet, worst) in [(&THREE_AMS[..], 100.0), (&THREE_FRA, 100.0), (&SIX, 40.0), (&TEN, 40.0)] {
+    for (fleet, worst) in [
+        (&THREE_AMS[..], 100.0),
+        (&THREE_FRA, 100.0),
+        (&SIX, 40.0),
+        (&TEN, 40.0),
+    ] {
         let loss = loss(&measured, fleet);
         println!("{:2} regions {fleet:?}: {loss:?}", fleet.len());
         assert!(loss.mean <= 4.0, "{fleet:?}: {loss:?}");
@@ -98,27 +132,41 @@ fn the_chosen_region_is_about_as_near_as_the_nearest() {
 fn the_model_holds_for_fleets_with_regions_missing() {
     let measured = Measured::load();
     let mut means = Vec::new();
-    for a in 0..TEN.len() {
-        for b in a + 1..TEN.len() {
-            let rest: Vec<&str> = (0..TEN.len()).filter(|&i| i != a && i != b).map(|i| TEN[i]).collect();
+    for (at, a) in TEN.iter().enumerate() {
+        for b in &TEN[at + 1..] {
+            let rest: Vec<&str> = TEN
+                .iter()
+                .filter(|&name| name != a && name != b)
+                .copied()
+                .collect();
             let loss = loss(&measured, &rest);
-            assert!(loss.mean <= 7.0, "without {} and {}: {loss:?}", TEN[a], TEN[b]);
+            if loss.mean > 3.0 {
+                println!("without {a} and {b}: {loss:?}");
+            }
+            assert!(loss.mean <= 7.0, "without {a} and {b}: {loss:?}");
             means.push(loss.mean);
         }
     }
     let count = means.len() as f32;
-    println!("45 fleets of eight: mean {:.2} ms, worst mean {:.2} ms", means.iter().sum::<f32>() / count, means.iter().fold(0.0f32, |a, &b| a.max(b)));
+    let worst = means.iter().copied().fold(0.0, f32::max);
+    println!(
+        "45 fleets of eight: mean {:.2} ms, worst mean {worst:.2} ms",
+        means.iter().sum::<f32>() / count
+    );
 }
 
 #[test]
 fn well_known_paths_go_the_way_of_the_cables() {
     let measured = Measured::load();
     let regions: Vec<RegionPoint> = (TEN.iter())
-        .map(|name| RegionPoint { name: name.parse().unwrap(), point: measured.point(measured.site(name)) })
+        .map(|name| RegionPoint {
+            name: name.parse().unwrap(),
+            point: measured.point(measured.site(name)),
+        })
         .collect();
     let costs = CostTable::new(&regions).unwrap();
     const EUROPE: &[&str] = &["lon", "ams", "fra"];
-    let cases: [(&str, f32, f32, &[&str]); 25] = [
+    let cases: [(&str, f32, f32, &[&str]); 27] = [
         ("Cairo", 30.04, 31.24, EUROPE),
         ("Lagos", 6.52, 3.38, EUROPE),
         ("Nairobi", -1.29, 36.82, EUROPE),
@@ -140,6 +188,8 @@ fn well_known_paths_go_the_way_of_the_cables() {
         ("Karachi", 24.86, 67.01, &["blr"]),
         ("Colombo", 6.93, 79.86, &["blr"]),
         ("Dhaka", 23.81, 90.41, &["blr", "sgp"]),
+        ("Hangzhou", 30.27, 120.15, &["sfo"]),
+        ("Shenzhen", 22.54, 114.06, &["sfo"]),
         ("Bangkok", 13.76, 100.50, &["sgp"]),
         ("Manila", 14.60, 120.98, &["sgp"]),
         ("Auckland", -36.85, 174.76, &["syd"]),
@@ -148,7 +198,10 @@ fn well_known_paths_go_the_way_of_the_cables() {
     for (name, lat, lon, want) in cases {
         let ranking = costs.nearest(&at(Point { lat, lon }));
         let chosen = TEN[ranking[0].index];
-        assert!(want.contains(&chosen), "{name}: {chosen}, not {want:?}: {ranking:?}");
+        assert!(
+            want.contains(&chosen),
+            "{name}: {chosen}, not {want:?}: {ranking:?}"
+        );
     }
 }
 
@@ -160,8 +213,13 @@ fn print_model_beside_measurements() {
         print!("{:>14}", measured.sites[city]);
         for region in TEN {
             let site = measured.site(region);
-            let model = geo_db::expected_rtt(&at(measured.point(city)), measured.point(site)).unwrap();
-            print!("  {region} {:3.0}/{:3.0}", model.as_secs_f32() * 1000.0, measured.rtt_ms[city][site]);
+            let model =
+                geo_db::expected_rtt(&at(measured.point(city)), measured.point(site)).unwrap();
+            print!(
+                "  {region} {:3.0}/{:3.0}",
+                model.as_secs_f32() * 1000.0,
+                measured.rtt_ms[city][site]
+            );
         }
         println!();
     }

@@ -14,6 +14,8 @@ pub struct OriginStatus {
     pub name: String,
     /// Whether it answered the last time it was asked.
     pub ok: bool,
+    /// Whether it ever answered: one that never did is a mistake, one that did is an outage.
+    pub was_ok: bool,
     /// One word for the last failure, while it lasts.
     pub reason: Option<&'static str>,
     /// The last failure as a sentence, while it lasts.
@@ -38,6 +40,7 @@ struct State {
     served: bool,
     /// The check found no bucket or directory at all.
     missing: bool,
+    was_ok: bool,
 }
 
 impl Health {
@@ -45,6 +48,7 @@ impl Health {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.failure = None;
         state.missing = false;
+        state.was_ok = true;
         state.served |= seen == Seen::ByRequest;
     }
 
@@ -77,6 +81,7 @@ impl Health {
         OriginStatus {
             name: name.to_owned(),
             ok: error.is_none(),
+            was_ok: state.was_ok,
             reason,
             error,
         }

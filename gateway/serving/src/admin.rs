@@ -59,11 +59,23 @@ pub fn router(
 async fn readyz(State(admin): State<Admin>) -> Response {
     let mut findings = (admin.readiness)();
     if admin.drain.has_started() {
-        findings.push(Finding { what: "server".into(), why: "draining".into(), blocking: true });
+        findings.push(Finding {
+            what: "server".into(),
+            why: "draining".into(),
+            blocking: true,
+        });
     }
     let ready = !findings.iter().any(|finding| finding.blocking);
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, axum::Json(json!({"ready": ready, "findings": findings}))).into_response()
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (
+        status,
+        axum::Json(json!({"ready": ready, "findings": findings})),
+    )
+        .into_response()
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {
@@ -73,8 +85,8 @@ async fn metrics(State(admin): State<Admin>) -> Response {
     }
 }
 
-/// Lets only requests with `Authorization: Bearer TOKEN` through to `router`. Without a configured token
-/// nothing passes: whatever changes state must be asked for by someone who may.
+/// Lets whatever changes state through to `router` only with `Authorization: Bearer TOKEN`; reads are
+/// open. Without a configured token nothing can be changed.
 pub fn require_token(router: Router, token: Option<Secret>) -> Router {
     let token = Arc::new(token);
     router.layer(axum::middleware::from_fn(
@@ -105,6 +117,9 @@ pub fn require_token(router: Router, token: Option<Secret>) -> Router {
 }
 
 fn check(request: &Request, token: Option<&Secret>) -> Result<(), &'static str> {
+    if request.method().is_safe() {
+        return Ok(());
+    }
     let token =
         token.ok_or("this changes state, and no admin token is configured: set admin.token")?;
     let given = request

@@ -17,7 +17,11 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     match config::load(&arguments.config) {
         Ok(config) => {
             let (regions, routes) = (config.regions.len(), config.routes.len());
-            println!("{}: good: {} of {regions} regions, {routes} routes", arguments.config.display(), config.regions.own().name);
+            println!(
+                "{}: good: {} of {regions} regions, {routes} routes",
+                arguments.config.display(),
+                config.regions.own().name
+            );
             ExitCode::SUCCESS
         }
         Err(error) => super::refuse(error),

@@ -61,13 +61,26 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 
 /// What the gateway that runs here says.
 fn running(config: &Config, arguments: &Arguments) -> Option<Explanation> {
-    let route = arguments.route.as_ref().map(|route| format!("&route={route}")).unwrap_or_default();
-    let url = format!("http://{}/api/v1/explain?ip={}{route}", config.admin, arguments.ip);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+    let route = arguments
+        .route
+        .as_ref()
+        .map(|route| format!("&route={route}"))
+        .unwrap_or_default();
+    let url = format!(
+        "http://{}/api/v1/explain?ip={}{route}",
+        config.admin, arguments.ip
+    );
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .ok()?;
     runtime.block_on(async {
         let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
         let request = Request::get(url).body(Empty::new()).ok()?;
-        let response = tokio::time::timeout(Duration::from_secs(2), client.request(request)).await.ok()?.ok()?;
+        let response = tokio::time::timeout(Duration::from_secs(2), client.request(request))
+            .await
+            .ok()?
+            .ok()?;
         if response.status() != StatusCode::OK {
             return None;
         }
@@ -81,30 +94,53 @@ fn alone(config: &Config, arguments: &Arguments) -> Result<Explanation, String> 
     let costs = CostTable::new(&config.regions.points()).map_err(|error| error.to_string())?;
     let available = match &arguments.route {
         None => None,
-        Some(name) => Some(config.available(name).ok_or_else(|| format!("no route is named {name:?}"))?),
+        Some(name) => Some(
+            config
+                .available(name)
+                .ok_or_else(|| format!("no route is named {name:?}"))?,
+        ),
     };
     let standing = |index: gateway::region::RegionIndex| Standing {
         has_upstream: available.is_none_or(|available| available[index.get()]),
         ..ALL_UP
     };
-    Ok(explain(&config.regions, &geo, &costs, arguments.ip, standing, false))
+    Ok(explain(
+        &config.regions,
+        &geo,
+        &costs,
+        arguments.ip,
+        standing,
+        false,
+    ))
 }
 
 fn print(explanation: &Explanation) {
-    let place = match (&explanation.country, explanation.latitude, explanation.longitude, explanation.accuracy_km) {
+    let place = match (
+        &explanation.country,
+        explanation.latitude,
+        explanation.longitude,
+        explanation.accuracy_km,
+    ) {
         (Some(country), Some(latitude), Some(longitude), Some(km)) => {
             format!("{country}, {latitude:.2} {longitude:.2}, within {km:.0} km")
         }
         (Some(country), ..) => country.clone(),
         _ => "unknown place".to_owned(),
     };
-    println!("{} is in {place} (source: {})", explanation.client, explanation.source);
+    println!(
+        "{} is in {place} (source: {})",
+        explanation.client, explanation.source
+    );
     if !explanation.live {
-        println!("No gateway runs with this configuration here, so every region is taken to be up.");
+        println!(
+            "No gateway runs with this configuration here, so every region is taken to be up."
+        );
     }
     println!("\n     region  expected RTT  distance  status    share  reason");
     for (at, place) in explanation.places.iter().enumerate() {
-        let number = |value: Option<f32>, unit: &str| value.map_or("–".to_owned(), |value| format!("{value:.0} {unit}"));
+        let number = |value: Option<f32>, unit: &str| {
+            value.map_or("–".to_owned(), |value| format!("{value:.0} {unit}"))
+        };
         println!(
             "{:>3}  {:<6}  {:>12}  {:>8}  {:<8}  {:>4.0}%  {}",
             at + 1,

@@ -39,12 +39,17 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 }
 
 async fn serve(config: Config, path: PathBuf) -> ExitCode {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
         return super::refuse("cannot listen for signals");
     };
     let gateway = match Gateway::start(config).await {
         Ok(gateway) => gateway,
-        Err(error @ StartError::Bind(_)) => return super::refuse(format_args!("{}: {error}", path.display())),
+        Err(error @ StartError::Bind(_)) => {
+            return super::refuse(format_args!("{}: {error}", path.display()));
+        }
         Err(error) => return super::refuse(error),
     };
     for address in &gateway.listeners {

@@ -129,7 +129,10 @@ pub struct AdminFile {
 
 impl Default for AdminFile {
     fn default() -> Self {
-        Self { address: SocketAddr::from(([127, 0, 0, 1], 9090)), token: None }
+        Self {
+            address: SocketAddr::from(([127, 0, 0, 1], 9090)),
+            token: None,
+        }
     }
 }
 
@@ -183,7 +186,12 @@ pub struct RegionCheckFile {
 
 impl Default for RegionCheckFile {
     fn default() -> Self {
-        Self { interval: Duration::from_secs(1), timeout: Duration::from_secs(2), down_after: 2, up_after: 3 }
+        Self {
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(2),
+            down_after: 2,
+            up_after: 3,
+        }
     }
 }
 
@@ -256,7 +264,11 @@ pub struct TimeoutsFile {
 
 impl Default for TimeoutsFile {
     fn default() -> Self {
-        Self { connect: Duration::from_secs(3), first_byte: Duration::from_secs(60), idle: Duration::from_secs(300) }
+        Self {
+            connect: Duration::from_secs(3),
+            first_byte: Duration::from_secs(60),
+            idle: Duration::from_secs(300),
+        }
     }
 }
 
@@ -274,7 +286,11 @@ pub struct HealthCheckFile {
 
 impl Default for HealthCheckFile {
     fn default() -> Self {
-        Self { path: "/healthz".into(), interval: Duration::from_secs(5), timeout: Duration::from_secs(2) }
+        Self {
+            path: "/healthz".into(),
+            interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(2),
+        }
     }
 }
 

@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 use self::delay_line::DelayLine;
+use super::local_server::ACCEPT_PAUSE;
 
 /// Round trips between the demo's regions in milliseconds, measured by ping in July 2020 between servers
 /// in these cities and published by WonderProxy.
@@ -71,8 +72,8 @@ async fn accept(listener: TcpListener, target: SocketAddr, round_trip: Duration)
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((near, _peer)) => drop(connections.spawn(relay(near, target, round_trip))),
-                // Out of file descriptors, or the peer left already: others may still be served.
-                Err(_) => tokio::task::yield_now().await,
+                // Out of file descriptors, or the peer left already. Others may be served when some are free.
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             },
             Some(_ended) = connections.join_next() => {}
         }

@@ -8,6 +8,7 @@
 use std::error::Error;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use http::{Request, Response};
 use http_body::Body;
@@ -19,6 +20,9 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Mutex;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
+
+/// After a failed accept, so that a lack of file descriptors does not become a lack of CPU.
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -141,8 +145,8 @@ where
             () = stop.cancelled() => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _peer)) => drop(connections.spawn(serve_connection(stream, service.clone()))),
-                // Out of file descriptors, or the peer left already: others may still be served.
-                Err(_) => tokio::task::yield_now().await,
+                // Out of file descriptors, or the peer left already. Others may be served when some are free.
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             },
             Some(_ended) = connections.join_next() => {}
         }

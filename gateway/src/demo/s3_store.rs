@@ -14,6 +14,7 @@ mod object_store;
 mod request_log;
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -80,6 +81,11 @@ impl S3Store {
     /// Base URL of the S3 API; buckets are addressed by path.
     pub fn endpoint(&self) -> String {
         self.server.url()
+    }
+
+    /// The address that it listens on.
+    pub fn addr(&self) -> SocketAddr {
+        self.server.addr()
     }
 
     /// The only bucket.

@@ -42,14 +42,21 @@ pub(super) enum Source {
 
 impl Source {
     pub(super) fn new(body: Incoming) -> Self {
-        if body.is_end_stream() { Self::Empty } else { Self::Client(Arc::new(Mutex::new(Some(body)))) }
+        if body.is_end_stream() {
+            Self::Empty
+        } else {
+            Self::Client(Arc::new(Mutex::new(Some(body))))
+        }
     }
 
     /// Whether another attempt could send all of it.
     pub(super) fn is_whole(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Client(body) => body.lock().unwrap_or_else(PoisonError::into_inner).is_some(),
+            Self::Client(body) => body
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .is_some(),
         }
     }
 
@@ -60,8 +67,16 @@ impl Source {
             sent.cancel();
             return Some((RequestBody::Empty, sent));
         };
-        let body = source.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-        let streaming = Streaming { body: Some(body), touched: false, source: source.clone(), sent: sent.clone() };
+        let body = source
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()?;
+        let streaming = Streaming {
+            body: Some(body),
+            touched: false,
+            source: source.clone(),
+            sent: sent.clone(),
+        };
         Some((RequestBody::Streaming(streaming), sent))
     }
 }
@@ -79,7 +94,10 @@ impl Body for RequestBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::Streaming(streaming) => {
@@ -101,7 +119,9 @@ impl Body for RequestBody {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Streaming(Streaming { body: Some(body), .. }) => body.size_hint(),
+            Self::Streaming(Streaming {
+                body: Some(body), ..
+            }) => body.size_hint(),
             _ => SizeHint::with_exact(0),
         }
     }
@@ -120,7 +140,12 @@ pub struct IdleBody {
 impl IdleBody {
     /// `body`, with at most `idle` between two frames.
     pub fn new(body: Incoming, idle: Duration) -> Self {
-        Self { body, idle, silence: None, waiting: false }
+        Self {
+            body,
+            idle,
+            silence: None,
+            waiting: false,
+        }
     }
 }
 
@@ -133,14 +158,19 @@ impl Body for IdleBody {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
             this.waiting = false;
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
         let idle = this.idle;
-        let silence = this.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
+        let silence = this
+            .silence
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
         if !this.waiting {
             this.waiting = true;
             silence.as_mut().reset(Instant::now() + idle);
@@ -179,7 +209,10 @@ impl Body for ResponseBody {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.get_mut() {
             Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Asset(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
@@ -197,7 +230,9 @@ impl Body for ResponseBody {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Full(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
             Self::Asset(body) => body.size_hint(),
             Self::Forwarded(body) => body.size_hint(),
         }

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use http::header::{
-    CONNECTION, FORWARDED, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
+    CONNECTION, FORWARDED, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+    TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{HeaderMap, HeaderValue, Version};
 
@@ -20,8 +21,15 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 pub const CARRIED_HOPS: HeaderName = HeaderName::from_static("x-edge-hops");
 
 /// Meant for one connection only (RFC 9110 section 7.6.1), whether `Connection` lists them or not.
-const HOP_BY_HOP: [HeaderName; 7] =
-    [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TRANSFER_ENCODING, UPGRADE];
+const HOP_BY_HOP: [HeaderName; 7] = [
+    CONNECTION,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
 
 /// What the next hop is told about the request it gets.
 #[derive(Clone, Debug)]
@@ -61,7 +69,9 @@ impl Forwarded<'_> {
 
     /// Whether the client's connection to a region that carried the request here was encrypted.
     pub fn carried_tls(headers: &HeaderMap) -> bool {
-        headers.get(X_FORWARDED_PROTO).is_some_and(|proto| proto == "https")
+        headers
+            .get(X_FORWARDED_PROTO)
+            .is_some_and(|proto| proto == "https")
     }
 }
 
@@ -110,10 +120,18 @@ mod tests {
     fn what_belongs_to_one_connection_stays_there() {
         let mut headers = HeaderMap::new();
         for (name, value) in [
-            ("connection", "close, X-Custom"), ("x-custom", "1"), ("keep-alive", "timeout=5"), ("te", "trailers"),
-            ("transfer-encoding", "chunked"), ("upgrade", "h2c"), ("cookie", "kept"),
+            ("connection", "close, X-Custom"),
+            ("x-custom", "1"),
+            ("keep-alive", "timeout=5"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("cookie", "kept"),
         ] {
-            headers.append(header::HeaderName::from_static(name), HeaderValue::from_static(value));
+            headers.append(
+                header::HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            );
         }
         strip_hop_by_hop(&mut headers);
         let mut left: Vec<_> = headers.keys().map(header::HeaderName::as_str).collect();

@@ -39,12 +39,20 @@ impl Outgoing {
     pub fn new(mut request: Request<Incoming>) -> Self {
         let upgrade = Upgrade::asked_for(&mut request);
         let (parts, body) = request.into_parts();
-        Self { parts, upgrade, body: Source::new(body) }
+        Self {
+            parts,
+            upgrade,
+            body: Source::new(body),
+        }
     }
 
     /// Path and query as asked for.
     pub(super) fn path(&self) -> PathAndQuery {
-        self.parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"))
+        self.parts
+            .uri
+            .path_and_query()
+            .cloned()
+            .unwrap_or_else(|| PathAndQuery::from_static("/"))
     }
 
     /// The headers that go on, before anything is added.
@@ -68,7 +76,11 @@ impl Outgoing {
     }
 
     /// Sends the request to one address and waits for the response's headers.
-    pub(super) async fn send(&mut self, to: Attempt<'_>, drain: &Drain) -> Result<Response<ResponseBody>, Error> {
+    pub(super) async fn send(
+        &mut self,
+        to: Attempt<'_>,
+        drain: &Drain,
+    ) -> Result<Response<ResponseBody>, Error> {
         let (body, sent) = self.body.attempt().ok_or(Error::BodySpent)?;
         let mut request = Request::new(body);
         *request.method_mut() = self.parts.method.clone();
@@ -89,7 +101,11 @@ impl Outgoing {
             () = too_late => return Err(Error::FirstByteTimeout { after: to.first_byte }),
         };
         let response = answer.map_err(|error| {
-            if error.is_connect() { Error::Connect(error) } else { Error::Broken(error) }
+            if error.is_connect() {
+                Error::Connect(error)
+            } else {
+                Error::Broken(error)
+            }
         })?;
         let response = match self.upgrade.take() {
             Some(upgrade) => upgrade.join(response, drain)?,
@@ -99,6 +115,9 @@ impl Outgoing {
         if parts.status != http::StatusCode::SWITCHING_PROTOCOLS {
             strip_hop_by_hop(&mut parts.headers);
         }
-        Ok(Response::from_parts(parts, ResponseBody::Forwarded(IdleBody::new(body, to.idle))))
+        Ok(Response::from_parts(
+            parts,
+            ResponseBody::Forwarded(IdleBody::new(body, to.idle)),
+        ))
     }
 }

@@ -42,7 +42,11 @@ pub async fn to_region(
     add_via(&mut headers, request.parts.version, forwarded.region);
     headers.insert(CARRIED_HOPS, HeaderValue::from(u16::from(hops)));
     let attempt = Attempt {
-        client: if request.upgrade.is_some() { &mesh.http1 } else { &mesh.http2 },
+        client: if request.upgrade.is_some() {
+            &mesh.http1
+        } else {
+            &mesh.http2
+        },
         scheme: &address.scheme,
         authority: &address.authority,
         path: request.path(),

@@ -53,7 +53,10 @@ pub async fn to_upstream(
             endpoint.set_down(true);
         }
         tried.push(endpoint);
-        if tried.len() == MAX_ATTEMPTS || !request.may_retry(&failure) || !upstream.retry_budget.spend() {
+        if tried.len() == MAX_ATTEMPTS
+            || !request.may_retry(&failure)
+            || !upstream.retry_budget.spend()
+        {
             break;
         }
     }
@@ -62,10 +65,16 @@ pub async fn to_upstream(
 
 /// Path and query without the prefix; what is left starts at the root.
 fn stripped(whole: PathAndQuery, prefix: Option<&str>) -> PathAndQuery {
-    let Some(rest) = prefix.and_then(|prefix| whole.as_str().strip_prefix(prefix.trim_end_matches('/'))) else {
+    let Some(rest) =
+        prefix.and_then(|prefix| whole.as_str().strip_prefix(prefix.trim_end_matches('/')))
+    else {
         return whole;
     };
-    let rest = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
+    let rest = if rest.starts_with('/') {
+        rest.to_owned()
+    } else {
+        format!("/{rest}")
+    };
     rest.parse().unwrap_or(whole)
 }
 
@@ -83,7 +92,11 @@ mod tests {
             ("/other", Some("/ray"), "/other"),
             ("/ray/api", None, "/ray/api"),
         ] {
-            assert_eq!(stripped(path.parse().unwrap(), prefix).as_str(), expected, "{path} {prefix:?}");
+            assert_eq!(
+                stripped(path.parse().unwrap(), prefix).as_str(),
+                expected,
+                "{path} {prefix:?}"
+            );
         }
     }
 }

@@ -17,8 +17,16 @@ use crate::upstream::{self, Endpoint, RetryBudget, Roots, Upstream, client, root
 
 /// The reloadable part of a configuration, ready to use.
 pub(super) fn settings(config: &Config, metrics: &Metrics, roots: &Roots) -> Settings {
-    let upstreams: Vec<_> = config.upstreams.iter().map(|file| Arc::new(upstream(file, roots))).collect();
-    let routes = config.routes.iter().map(|file| Arc::new(route(file, config, &upstreams, metrics))).collect();
+    let upstreams: Vec<_> = config
+        .upstreams
+        .iter()
+        .map(|file| Arc::new(upstream(file, roots)))
+        .collect();
+    let routes = config
+        .routes
+        .iter()
+        .map(|file| Arc::new(route(file, config, &upstreams, metrics)))
+        .collect();
     Settings {
         routes: RouteTable::new(routes),
         trusted_proxies: config.trusted_proxies.clone(),
@@ -27,20 +35,45 @@ pub(super) fn settings(config: &Config, metrics: &Metrics, roots: &Roots) -> Set
     }
 }
 
-fn route(file: &RouteConfig, config: &Config, upstreams: &[Arc<Upstream>], metrics: &Metrics) -> Route {
+fn route(
+    file: &RouteConfig,
+    config: &Config,
+    upstreams: &[Arc<Upstream>],
+    metrics: &Metrics,
+) -> Route {
     let (action, available) = match &file.action {
         ActionConfig::Assets => (Action::Assets, [true; MAX_REGIONS]),
-        ActionConfig::Upstream { index, strip_prefix } => {
+        ActionConfig::Upstream {
+            index,
+            strip_prefix,
+        } => {
             let strip_prefix = strip_prefix.as_deref().map(Into::into);
             let upstream = upstreams[*index].clone();
-            (Action::Upstream { upstream, strip_prefix }, config.upstreams[*index].available)
+            (
+                Action::Upstream {
+                    upstream,
+                    strip_prefix,
+                },
+                config.upstreams[*index].available,
+            )
         }
-        ActionConfig::Redirect(status, to) => {
-            (Action::Redirect { status: *status, to: to.as_str().into() }, [true; MAX_REGIONS])
-        }
+        ActionConfig::Redirect(status, to) => (
+            Action::Redirect {
+                status: *status,
+                to: to.as_str().into(),
+            },
+            [true; MAX_REGIONS],
+        ),
         ActionConfig::Respond(status, content_type, body) => {
             let (content_type, body) = (content_type.clone(), body.clone());
-            (Action::Respond { status: *status, content_type, body }, [true; MAX_REGIONS])
+            (
+                Action::Respond {
+                    status: *status,
+                    content_type,
+                    body,
+                },
+                [true; MAX_REGIONS],
+            )
         }
     };
     Route {
@@ -55,7 +88,9 @@ fn route(file: &RouteConfig, config: &Config, upstreams: &[Arc<Upstream>], metri
 
 /// One upstream with connections of its own.
 pub(super) fn upstream(file: &UpstreamConfig, roots: &Roots) -> Upstream {
-    let endpoint = |(scheme, authority): &(_, _)| Arc::new(Endpoint::new(Clone::clone(scheme), Clone::clone(authority)));
+    let endpoint = |(scheme, authority): &(_, _)| {
+        Arc::new(Endpoint::new(Clone::clone(scheme), Clone::clone(authority)))
+    };
     Upstream {
         name: file.name.as_str().into(),
         endpoints: file.endpoints.iter().map(endpoint).collect(),
@@ -69,14 +104,19 @@ pub(super) fn upstream(file: &UpstreamConfig, roots: &Roots) -> Upstream {
 /// Starts the checks of all upstreams of the present settings; those of the past end by themselves.
 pub(super) fn check_endpoints(edge: &Edge) {
     for upstream in &edge.settings.load().upstreams {
-        tokio::spawn(upstream::run_health_checks(Arc::downgrade(upstream), edge.drain.clone()));
+        tokio::spawn(upstream::run_health_checks(
+            Arc::downgrade(upstream),
+            edge.drain.clone(),
+        ));
     }
 }
 
 /// Takes over `path` whenever it changes or the process gets SIGHUP. A bad file keeps what is running.
 pub async fn configuration(edge: Arc<Edge>, path: PathBuf) {
     let mut changes = watch::files(vec![path.clone()]);
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        return;
+    };
     loop {
         tokio::select! {
             () = changes.next() => {}
@@ -86,7 +126,9 @@ pub async fn configuration(edge: Arc<Edge>, path: PathBuf) {
         match take_over(&edge, &path) {
             Ok(()) => {
                 edge.metrics.reloads_applied.inc();
-                tracing::info!("the configuration was reloaded: routes, upstreams and trusted networks are new");
+                tracing::info!(
+                    "the configuration was reloaded: routes, upstreams and trusted networks are new"
+                );
             }
             Err(error) => {
                 edge.metrics.reloads_refused.inc();
@@ -98,12 +140,19 @@ pub async fn configuration(edge: Arc<Edge>, path: PathBuf) {
 
 fn take_over(edge: &Edge, path: &std::path::Path) -> anyhow::Result<()> {
     let config = config::load(path)?;
-    let names = |regions: &crate::region::RegionSet| regions.iter().map(|(_, region)| region.name.clone()).collect::<Vec<_>>();
+    let names = |regions: &crate::region::RegionSet| {
+        regions
+            .iter()
+            .map(|(_, region)| region.name.clone())
+            .collect::<Vec<_>>()
+    };
     if names(&config.regions) != names(&edge.regions) {
         anyhow::bail!("the list of regions has changed, which needs a restart");
     }
-    let roots = roots(&config.certificate_authorities).map_err(|(file, error)| anyhow::anyhow!("{file}: {error}"))?;
-    edge.settings.store(Arc::new(settings(&config, &edge.metrics, &roots)));
+    let roots = roots(&config.certificate_authorities)
+        .map_err(|(file, error)| anyhow::anyhow!("{file}: {error}"))?;
+    edge.settings
+        .store(Arc::new(settings(&config, &edge.metrics, &roots)));
     check_endpoints(edge);
     Ok(())
 }
@@ -118,7 +167,9 @@ pub(super) async fn certificates(certificates: Arc<Certificates>, drain: Drain) 
         }
         match certificates.reload() {
             Ok(()) => tracing::info!("certificates were reloaded"),
-            Err(error) => tracing::error!(%error, "certificates were not reloaded; those before go on"),
+            Err(error) => {
+                tracing::error!(%error, "certificates were not reloaded; those before go on")
+            }
         }
     }
 }

@@ -9,7 +9,9 @@ use asset_server::AssetServer;
 use geo_db::{CostTable, GeoDb};
 use prometheus::Registry;
 use serving::drain::Drain;
-use serving::listener::{self, BindError, Certificates, Listener, Metrics as ListenerMetrics, TlsError};
+use serving::listener::{
+    self, BindError, Certificates, Listener, Metrics as ListenerMetrics, TlsError,
+};
 use tokio::net::TcpListener;
 
 use super::{Assets, Edge, reload};
@@ -79,13 +81,16 @@ impl Gateway {
         // Addresses first: a port in use is the commonest fault, and nothing else has happened yet.
         let mut listeners = Vec::new();
         for file in &config.listeners {
-            let certificates = match file.tls.as_slice() {
-                [] => None,
-                tls => Some(Certificates::load(tls.to_vec()).map_err(|source| StartError::Tls {
-                    listener: file.name.clone(),
-                    source,
-                })?),
-            };
+            let certificates =
+                match file.tls.as_slice() {
+                    [] => None,
+                    tls => Some(Certificates::load(tls.to_vec()).map_err(|source| {
+                        StartError::Tls {
+                            listener: file.name.clone(),
+                            source,
+                        }
+                    })?),
+                };
             let socket = listener::bind(file.address, file.share_port)?;
             if let Some(certificates) = &certificates {
                 drain.spawn(reload::certificates(certificates.clone(), drain.clone()));
@@ -98,14 +103,17 @@ impl Gateway {
         }
         let admin_socket = listener::bind(config.admin, false)?;
 
-        let roots = roots(&config.certificate_authorities).map_err(|(file, source)| StartError::Roots { file, source })?;
+        let roots = roots(&config.certificate_authorities)
+            .map_err(|(file, source)| StartError::Roots { file, source })?;
         let settings = reload::settings(&config, &metrics, &roots);
         let assets = match config.asset_server {
             None => None,
-            Some(AssetServerConfig::Embedded(config)) => {
-                Some(Assets::Embedded(AssetServer::start(config, &registry).await?))
+            Some(AssetServerConfig::Embedded(config)) => Some(Assets::Embedded(
+                AssetServer::start(config, &registry).await?,
+            )),
+            Some(AssetServerConfig::Remote(remote)) => {
+                Some(Assets::Remote(Arc::new(reload::upstream(&remote, &roots))))
             }
-            Some(AssetServerConfig::Remote(remote)) => Some(Assets::Remote(Arc::new(reload::upstream(&remote, &roots)))),
         };
         let geo = GeoDb::open(&config.geo)?;
         let timeouts = config.mesh_timeouts;
@@ -132,22 +140,39 @@ impl Gateway {
         });
         reload::check_endpoints(&edge);
         let gateway = Self {
-            listeners: listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect(),
-            admin: admin_socket.local_addr().map_err(|source| BindError { address: config.admin, source })?,
+            listeners: listeners
+                .iter()
+                .filter_map(|listener| listener.local_addr().ok())
+                .collect(),
+            admin: admin_socket.local_addr().map_err(|source| BindError {
+                address: config.admin,
+                source,
+            })?,
             drain_timeout: config.drain_timeout,
             edge,
         };
-        gateway.serve(listeners, admin_socket, config.admin_token).await;
+        gateway
+            .serve(listeners, admin_socket, config.admin_token)
+            .await;
         Ok(gateway)
     }
 
-    async fn serve(&self, listeners: Vec<Listener>, admin_socket: TcpListener, token: Option<serving::secret::Secret>) {
+    async fn serve(
+        &self,
+        listeners: Vec<Listener>,
+        admin_socket: TcpListener,
+        token: Option<serving::secret::Secret>,
+    ) {
         let edge = &self.edge;
         // Who is alive is known before the first request is steered.
         let peers: Vec<_> = edge.regions.peers().map(|(index, _)| index).collect();
         futures_util::future::join_all(peers.iter().map(|index| region::look(edge, *index))).await;
         for index in peers {
-            tokio::spawn(region::run_health_checks(edge.clone(), index, edge.drain.clone()));
+            tokio::spawn(region::run_health_checks(
+                edge.clone(),
+                index,
+                edge.drain.clone(),
+            ));
         }
         for listener in listeners {
             let edge = edge.clone();

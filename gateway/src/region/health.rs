@@ -75,7 +75,14 @@ const FIRST_SHARE: f32 = 0.1;
 impl Health {
     /// Before the first check.
     pub fn unknown() -> Self {
-        Self { status: Status::Unknown, returned_at: None, checked_at: None, rtt: None, streak: 0, was_up: false }
+        Self {
+            status: Status::Unknown,
+            returned_at: None,
+            checked_at: None,
+            rtt: None,
+            streak: 0,
+            was_up: false,
+        }
     }
 
     /// The health after one more observation.
@@ -87,20 +94,37 @@ impl Health {
             _ => self.rtt,
         };
         let was_up = self.was_up || self.status == Status::Up;
-        let next = Self { checked_at: Some(now), rtt, was_up, ..self };
-        let become_status = |status, returned_at| Self { status, returned_at, streak: 0, ..next };
+        let next = Self {
+            checked_at: Some(now),
+            rtt,
+            was_up,
+            ..self
+        };
+        let become_status = |status, returned_at| Self {
+            status,
+            returned_at,
+            streak: 0,
+            ..next
+        };
         match (self.status, observation) {
             (_, Unreachable) => become_status(Status::Down, None),
             (_, Draining) => become_status(Status::Draining, None),
             (Status::Unknown, Answered(_)) => become_status(Status::Up, None),
-            (Status::Up, Answered(_)) | (Status::Down | Status::Draining, Failed) => Self { streak: 0, ..next },
+            (Status::Up, Answered(_)) | (Status::Down | Status::Draining, Failed) => {
+                Self { streak: 0, ..next }
+            }
             (Status::Unknown | Status::Up, Failed) if self.streak + 1 >= policy.down_after => {
                 become_status(Status::Down, None)
             }
-            (Status::Down | Status::Draining, Answered(_)) if self.streak + 1 >= policy.up_after => {
+            (Status::Down | Status::Draining, Answered(_))
+                if self.streak + 1 >= policy.up_after =>
+            {
                 become_status(Status::Up, was_up.then_some(now))
             }
-            _ => Self { streak: self.streak + 1, ..next },
+            _ => Self {
+                streak: self.streak + 1,
+                ..next
+            },
         }
     }
 
@@ -125,12 +149,18 @@ mod tests {
     use super::Observation::{Answered, Draining, Failed, Unreachable};
     use super::{Health, HealthPolicy, Observation, Status};
 
-    const POLICY: HealthPolicy = HealthPolicy { down_after: 2, up_after: 2, slow_start: Duration::from_secs(10) };
+    const POLICY: HealthPolicy = HealthPolicy {
+        down_after: 2,
+        up_after: 2,
+        slow_start: Duration::from_secs(10),
+    };
     const OK: Observation = Answered(Duration::from_millis(5));
 
     fn after(observations: &[Observation]) -> Health {
         let now = Instant::now();
-        observations.iter().fold(Health::unknown(), |health, seen| health.observe(*seen, now, &POLICY))
+        observations.iter().fold(Health::unknown(), |health, seen| {
+            health.observe(*seen, now, &POLICY)
+        })
     }
 
     #[test]

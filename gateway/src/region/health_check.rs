@@ -58,7 +58,11 @@ pub(crate) async fn look(edge: &Edge, index: RegionIndex) {
         Ok(Some(report)) => {
             let own = report.shares.get(edge.regions.own().name.as_str());
             edge.hearsay.hear(index, own.copied(), Instant::now());
-            if report.draining { Observation::Draining } else { Observation::Answered(started.elapsed()) }
+            if report.draining {
+                Observation::Draining
+            } else {
+                Observation::Answered(started.elapsed())
+            }
         }
         Ok(None) | Err(_) => {
             edge.hearsay.hear(index, None, Instant::now());
@@ -68,7 +72,8 @@ pub(crate) async fn look(edge: &Edge, index: RegionIndex) {
     if let Some(health) = region.observe(observation, Instant::now(), &edge.health_policy) {
         tracing::info!(region = %region.name, status = health.status.as_str(), "a region's status has changed");
     }
-    edge.metrics.region(region, &edge.health_policy, Instant::now());
+    edge.metrics
+        .region(region, &edge.health_policy, Instant::now());
 }
 
 async fn ask(edge: &Edge, index: RegionIndex) -> Option<Report> {
@@ -85,7 +90,10 @@ async fn ask(edge: &Edge, index: RegionIndex) -> Option<Report> {
     if response.status() != StatusCode::OK {
         return None;
     }
-    let body = Limited::new(response.into_body(), MAX_REPORT).collect().await.ok()?;
+    let body = Limited::new(response.into_body(), MAX_REPORT)
+        .collect()
+        .await
+        .ok()?;
     let report: Report = serde_json::from_slice(&body.to_bytes()).ok()?;
     // Another region behind this address is a mistake that must not look like health.
     (report.region == region.name.as_str()).then_some(report)

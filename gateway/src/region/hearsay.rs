@@ -19,7 +19,10 @@ pub struct Hearsay {
 impl Hearsay {
     /// Nothing was said yet.
     pub fn new(now: Instant) -> Self {
-        Self { epoch: now, words: Default::default() }
+        Self {
+            epoch: now,
+            words: Default::default(),
+        }
     }
 
     /// Takes in what a region said, or that it said nothing.
@@ -33,7 +36,11 @@ impl Hearsay {
     pub fn share(&self, now: Instant) -> f32 {
         let now = self.millis(now);
         let fresh = u32::try_from(FRESH.as_millis()).unwrap_or(u32::MAX);
-        let words = self.words.iter().map(|word| word.load(Ordering::Relaxed)).filter(|word| *word != 0);
+        let words = self
+            .words
+            .iter()
+            .map(|word| word.load(Ordering::Relaxed))
+            .filter(|word| *word != 0);
         words
             .filter(|word| now.saturating_sub((word >> 32) as u32) <= fresh)
             .map(|word| f32::from_bits(word as u32))

@@ -81,12 +81,18 @@ impl PathPattern {
 
     /// A template as written.
     pub fn template(text: &str) -> Result<Self, InvalidPattern> {
-        let segment = |segment: &str| match segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+        let segment = |segment: &str| match segment
+            .strip_prefix('{')
+            .and_then(|rest| rest.strip_suffix('}'))
+        {
             Some(name) if !name.is_empty() && !name.contains(['{', '}']) => Ok(Segment::Any),
             None if !segment.contains(['{', '}']) => Ok(Segment::Literal(segment.into())),
             _ => Err(InvalidPattern::Braces(text.into())),
         };
-        let segments = absolute(text)?[1..].split('/').map(segment).collect::<Result<_, _>>()?;
+        let segments = absolute(text)?[1..]
+            .split('/')
+            .map(segment)
+            .collect::<Result<_, _>>()?;
         Ok(Self::Template(segments))
     }
 
@@ -97,13 +103,18 @@ impl PathPattern {
                 rest.is_empty() || prefix.ends_with('/') || rest.starts_with('/')
             }),
             Self::Template(segments) => {
-                let Some(path) = path.strip_prefix('/') else { return false };
+                let Some(path) = path.strip_prefix('/') else {
+                    return false;
+                };
                 let mut asked = path.split('/');
-                segments.iter().all(|segment| match (segment, asked.next()) {
-                    (Segment::Literal(literal), Some(asked)) => **literal == *asked,
-                    (Segment::Any, Some(asked)) => !asked.is_empty(),
-                    (_, None) => false,
-                }) && asked.next().is_none()
+                segments
+                    .iter()
+                    .all(|segment| match (segment, asked.next()) {
+                        (Segment::Literal(literal), Some(asked)) => **literal == *asked,
+                        (Segment::Any, Some(asked)) => !asked.is_empty(),
+                        (_, None) => false,
+                    })
+                    && asked.next().is_none()
             }
         }
     }
@@ -112,16 +123,24 @@ impl PathPattern {
     fn specificity(&self) -> (u8, usize) {
         match self {
             Self::Prefix(prefix) => (0, prefix.len()),
-            Self::Template(segments) => {
-                (1, segments.iter().filter(|segment| matches!(segment, Segment::Literal(_))).count())
-            }
+            Self::Template(segments) => (
+                1,
+                segments
+                    .iter()
+                    .filter(|segment| matches!(segment, Segment::Literal(_)))
+                    .count(),
+            ),
             Self::Exact(exact) => (2, exact.len()),
         }
     }
 }
 
 fn absolute(path: &str) -> Result<&str, InvalidPattern> {
-    if path.starts_with('/') { Ok(path) } else { Err(InvalidPattern::NotAbsolute(path.into())) }
+    if path.starts_with('/') {
+        Ok(path)
+    } else {
+        Err(InvalidPattern::NotAbsolute(path.into()))
+    }
 }
 
 impl HostPattern {
@@ -129,11 +148,17 @@ impl HostPattern {
     pub fn parse(text: &str) -> Result<Self, InvalidPattern> {
         let host = text.to_ascii_lowercase();
         let plausible = |host: &str| {
-            !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']'))
+            !host.is_empty()
+                && host.bytes().all(|b| {
+                    b.is_ascii_alphanumeric()
+                        || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']')
+                })
         };
         match host.strip_prefix('*') {
             Some("") => Ok(Self::Any),
-            Some(rest) if rest.starts_with('.') && plausible(&rest[1..]) => Ok(Self::Below(rest.into())),
+            Some(rest) if rest.starts_with('.') && plausible(&rest[1..]) => {
+                Ok(Self::Below(rest.into()))
+            }
             None if plausible(&host) => Ok(Self::Exactly(host.into())),
             _ => Err(InvalidPattern::Host(text.into())),
         }
@@ -166,13 +191,20 @@ impl Matcher {
         self.path.matches(path)
             && self.host.matches(host)
             && (self.methods.is_empty() || self.methods.contains(method))
-            && self.headers.iter().all(|(name, value)| headers.get(name) == Some(value))
+            && self
+                .headers
+                .iter()
+                .all(|(name, value)| headers.get(name) == Some(value))
     }
 
     /// Of two routes that match, the one with the greater specificity answers: host first, then path,
     /// then the number of further conditions.
     pub fn specificity(&self) -> impl Ord + use<> {
-        (self.host.specificity(), self.path.specificity(), usize::from(!self.methods.is_empty()) + self.headers.len())
+        (
+            self.host.specificity(),
+            self.path.specificity(),
+            usize::from(!self.methods.is_empty()) + self.headers.len(),
+        )
     }
 }
 
@@ -203,9 +235,15 @@ mod tests {
         ] {
             assert_eq!(pattern.matches(path), expected, "{pattern:?} {path}");
         }
-        assert_eq!(PathPattern::prefix("jobs"), Err(InvalidPattern::NotAbsolute("jobs".into())));
+        assert_eq!(
+            PathPattern::prefix("jobs"),
+            Err(InvalidPattern::NotAbsolute("jobs".into()))
+        );
         for wrong in ["/a{b}", "/{}", "/{a", "/a}", "/{a{b}}"] {
-            assert_eq!(PathPattern::template(wrong), Err(InvalidPattern::Braces(wrong.into())));
+            assert_eq!(
+                PathPattern::template(wrong),
+                Err(InvalidPattern::Braces(wrong.into()))
+            );
         }
     }
 
@@ -219,10 +257,17 @@ mod tests {
             ("*.example.com", "example.com", false),
             ("*.example.com", ".example.com", false),
         ] {
-            assert_eq!(HostPattern::parse(pattern).unwrap().matches(host), expected, "{pattern} {host}");
+            assert_eq!(
+                HostPattern::parse(pattern).unwrap().matches(host),
+                expected,
+                "{pattern} {host}"
+            );
         }
         for wrong in ["", "*example.com", "a b", "*."] {
-            assert_eq!(HostPattern::parse(wrong), Err(InvalidPattern::Host(wrong.into())));
+            assert_eq!(
+                HostPattern::parse(wrong),
+                Err(InvalidPattern::Host(wrong.into()))
+            );
         }
     }
 

@@ -20,8 +20,16 @@ impl RouteTable {
     }
 
     /// The route for a request, if any. `host` is without port, `path` without query.
-    pub fn find(&self, host: &str, path: &str, method: &Method, headers: &HeaderMap) -> Option<&Arc<Route>> {
-        self.routes.iter().find(|route| route.matcher.matches(host, path, method, headers))
+    pub fn find(
+        &self,
+        host: &str,
+        path: &str,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Option<&Arc<Route>> {
+        self.routes
+            .iter()
+            .find(|route| route.matcher.matches(host, path, method, headers))
     }
 
     /// All of them, in the order in which they are tried.

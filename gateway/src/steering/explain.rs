@@ -63,7 +63,12 @@ pub fn explain(
 ) -> Explanation {
     let location: Location = geo.lookup(client);
     let standings: Vec<Standing> = regions.iter().map(|(index, _)| standing(index)).collect();
-    let decision = rank(&costs.nearest(&location), &standings, spread(client), regions.own_index());
+    let decision = rank(
+        &costs.nearest(&location),
+        &standings,
+        spread(client),
+        regions.own_index(),
+    );
     let name = |region: RegionIndex| regions.of(region).name.to_string();
     Explanation {
         client,
@@ -92,4 +97,8 @@ pub fn explain(
 }
 
 /// Every region is up and has everything, for when no gateway runs that could be asked.
-pub const ALL_UP: Standing = Standing { has_upstream: true, status: Status::Up, share: 1.0 };
+pub const ALL_UP: Standing = Standing {
+    has_upstream: true,
+    status: Status::Up,
+    share: 1.0,
+};

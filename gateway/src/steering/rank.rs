@@ -30,12 +30,21 @@ pub struct Standing {
 /// draining are out; a region in slow start stands behind the others for the clients it does not get
 /// yet; the rest go by expected round trip. If that leaves nothing, the nearest three that have the
 /// upstream are tried all the same.
-pub fn rank(proximity: &[Ranked], standing: &[Standing], spread: f32, own: RegionIndex) -> Decision {
+pub fn rank(
+    proximity: &[Ranked],
+    standing: &[Standing],
+    spread: f32,
+    own: RegionIndex,
+) -> Decision {
     let mut places: ArrayVec<(u8, Place), MAX_REGIONS> = ArrayVec::new();
     let mut ideal = None;
     for near in proximity.iter().take(MAX_REGIONS) {
-        let Some(stands) = standing.get(near.index) else { continue };
-        let Ok(index) = u8::try_from(near.index) else { continue };
+        let Some(stands) = standing.get(near.index) else {
+            continue;
+        };
+        let Ok(index) = u8::try_from(near.index) else {
+            continue;
+        };
         let region = RegionIndex(index);
         let rtt_ms = near.rtt.map(|rtt| rtt.as_secs_f32() * 1000.0);
         if stands.has_upstream && ideal.is_none() {
@@ -59,18 +68,33 @@ pub fn rank(proximity: &[Ranked], standing: &[Standing], spread: f32, own: Regio
             Reason::Down => 4,
             _ => 5,
         };
-        places.push((class, Place { region, reason, km: near.km, rtt_ms }));
+        places.push((
+            class,
+            Place {
+                region,
+                reason,
+                km: near.km,
+                rtt_ms,
+            },
+        ));
     }
     // Stable: within a class the order by expected round trip stays.
     places.sort_by_key(|(class, _)| *class);
 
-    let mut places: ArrayVec<Place, MAX_REGIONS> = places.into_iter().map(|(_, place)| place).collect();
-    if let Some(first) = places.first_mut().filter(|first| first.reason == Reason::Farther) {
+    let mut places: ArrayVec<Place, MAX_REGIONS> =
+        places.into_iter().map(|(_, place)| place).collect();
+    if let Some(first) = places
+        .first_mut()
+        .filter(|first| first.reason == Reason::Farther)
+    {
         first.reason = Reason::Nearest;
     }
     if !places.iter().any(|place| place.reason.is_usable()) {
-        let left = places.iter_mut().filter(|place| place.reason != Reason::WithoutUpstream);
-        left.take(FAIL_OPEN).for_each(|place| place.reason = Reason::FailOpen);
+        let left = places
+            .iter_mut()
+            .filter(|place| place.reason != Reason::WithoutUpstream);
+        left.take(FAIL_OPEN)
+            .for_each(|place| place.reason = Reason::FailOpen);
     }
     Decision { places, ideal }
 }

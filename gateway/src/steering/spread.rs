@@ -27,8 +27,14 @@ mod tests {
     fn clients_spread_evenly_and_a_network_stays_together() {
         let at = |a, b, c, d| spread(IpAddr::V4(Ipv4Addr::new(a, b, c, d)));
         assert!((at(192, 0, 2, 1) - at(192, 0, 2, 200)).abs() < f32::EPSILON);
-        let below = (0..=255).flat_map(|a| (0..16).map(move |b| at(a, b, 0, 1))).filter(|s| *s < 0.3).count();
+        let below = (0..=255)
+            .flat_map(|a| (0..16).map(move |b| at(a, b, 0, 1)))
+            .filter(|s| *s < 0.3)
+            .count();
         let share = below as f32 / 4096.0;
-        assert!((share - 0.3).abs() < 0.03, "{share} of the clients lie below 0.3");
+        assert!(
+            (share - 0.3).abs() < 0.03,
+            "{share} of the clients lie below 0.3"
+        );
     }
 }

@@ -30,9 +30,19 @@ mod tests {
     #[test]
     fn the_less_loaded_of_two_different_ones_is_taken() {
         let loads = [5, 1, 9];
-        for (draws, expected) in [([0, 0], 1), ([0, 1], 0), ([1, 0], 1), ([2, 0], 0), ([2, 1], 1)] {
+        for (draws, expected) in [
+            ([0, 0], 1),
+            ([0, 1], 0),
+            ([1, 0], 1),
+            ([2, 0], 0),
+            ([2, 1], 1),
+        ] {
             let mut draws = draws.into_iter();
-            let index = least_loaded_of_two(3, |range| draws.next().filter(|draw| range.contains(draw)).unwrap(), |i| loads[i]);
+            let index = least_loaded_of_two(
+                3,
+                |range| draws.next().filter(|draw| range.contains(draw)).unwrap(),
+                |i| loads[i],
+            );
             assert_eq!(index, Some(expected));
         }
         assert_eq!(least_loaded_of_two(0, |_| 0, |_| 0), None);

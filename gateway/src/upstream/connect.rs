@@ -28,7 +28,9 @@ pub fn roots(files: &[impl AsRef<Path>]) -> Result<Roots, (String, rustls_pki_ty
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     for file in files {
         let named = |error| (file.as_ref().display().to_string(), error);
-        let found: Vec<_> = CertificateDer::pem_file_iter(file).and_then(Iterator::collect).map_err(named)?;
+        let found: Vec<_> = CertificateDer::pem_file_iter(file)
+            .and_then(Iterator::collect)
+            .map_err(named)?;
         roots.add_parsable_certificates(found);
     }
     Ok(Arc::new(roots))
@@ -47,8 +49,14 @@ pub fn client(http2: bool, connect_timeout: Duration, roots: &Roots) -> Client {
         .expect("the provider has suites for both versions")
         .with_root_certificates(roots.clone())
         .with_no_client_auth();
-    let tls = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
-    let connector = if http2 { tls.enable_http2().wrap_connector(tcp) } else { tls.enable_http1().wrap_connector(tcp) };
+    let tls = HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_or_http();
+    let connector = if http2 {
+        tls.enable_http2().wrap_connector(tcp)
+    } else {
+        tls.enable_http1().wrap_connector(tcp)
+    };
     legacy::Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())

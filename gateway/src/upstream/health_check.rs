@@ -11,7 +11,12 @@ use crate::forward::RequestBody;
 
 /// Checks until the drain begins or nobody routes to the upstream any more.
 pub(crate) async fn run(upstream: std::sync::Weak<Upstream>, drain: Drain) {
-    let Some(check) = upstream.upgrade().and_then(|upstream| upstream.health_check.clone()) else { return };
+    let Some(check) = upstream
+        .upgrade()
+        .and_then(|upstream| upstream.health_check.clone())
+    else {
+        return;
+    };
     let mut ticks = interval(check.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -19,8 +24,13 @@ pub(crate) async fn run(upstream: std::sync::Weak<Upstream>, drain: Drain) {
             _ = ticks.tick() => {}
             () = drain.started() => return,
         }
-        let Some(upstream) = upstream.upgrade() else { return };
-        let checks = upstream.endpoints.iter().map(|endpoint| look(&upstream, endpoint, &check));
+        let Some(upstream) = upstream.upgrade() else {
+            return;
+        };
+        let checks = upstream
+            .endpoints
+            .iter()
+            .map(|endpoint| look(&upstream, endpoint, &check));
         futures_util::future::join_all(checks).await;
     }
 }
@@ -43,7 +53,9 @@ async fn is_well(upstream: &Upstream, endpoint: &Endpoint, check: &HealthCheck) 
         .authority(endpoint.authority.clone())
         .path_and_query(&*check.path)
         .build();
-    let Ok(request) = uri.and_then(|uri| Request::get(uri).body(RequestBody::Empty)) else { return false };
+    let Ok(request) = uri.and_then(|uri| Request::get(uri).body(RequestBody::Empty)) else {
+        return false;
+    };
     let answer = timeout(check.timeout, upstream.client.request(request)).await;
     matches!(answer, Ok(Ok(response)) if response.status().is_success())
 }

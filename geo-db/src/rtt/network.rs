@@ -15,6 +15,8 @@ const HUB_LIMIT: usize = 5;
 #[derive(Debug)]
 pub(crate) struct Network {
     hubs: Vec<Hub>,
+    /// The hubs where users may enter, laid out for searching.
+    entrances: Vec<Entrances>,
     /// Square matrix of milliseconds, infinite where no way is.
     ways: Vec<f32>,
 }
@@ -24,6 +26,54 @@ struct Hub {
     name: &'static str,
     direction: Direction,
     area: Area,
+}
+
+/// Hubs searched together.
+const LANES: usize = 8;
+
+/// The directions of some hubs, one coordinate beside the other.
+#[derive(Debug)]
+struct Entrances {
+    x: [f32; LANES],
+    y: [f32; LANES],
+    z: [f32; LANES],
+    hubs: [u16; LANES],
+}
+
+impl Entrances {
+    fn chords_squared(&self, place: Direction) -> [f32; LANES] {
+        std::array::from_fn(|lane| {
+            let (dx, dy, dz) = (
+                place.x - self.x[lane],
+                place.y - self.y[lane],
+                place.z - self.z[lane],
+            );
+            dx * dx + dy * dy + dz * dz
+        })
+    }
+}
+
+/// Lanes of the last group that hold no hub lie far outside the sphere, and so are never near.
+fn entrances(hubs: &[Hub]) -> Vec<Entrances> {
+    let open: Vec<(u16, &Hub)> = (0..)
+        .zip(hubs)
+        .filter(|(_, hub)| hub.area != Area::Waypoint)
+        .collect();
+    let group = |hubs: &[(u16, &Hub)]| {
+        let mut group = Entrances {
+            x: [9.0; LANES],
+            y: [9.0; LANES],
+            z: [9.0; LANES],
+            hubs: [u16::MAX; LANES],
+        };
+        for (lane, (number, hub)) in hubs.iter().enumerate() {
+            (group.x[lane], group.y[lane], group.z[lane]) =
+                (hub.direction.x, hub.direction.y, hub.direction.z);
+            group.hubs[lane] = *number;
+        }
+        group
+    };
+    open.chunks(LANES).map(group).collect()
 }
 
 /// A hub near a place, and the time between the two.
@@ -36,8 +86,12 @@ pub(crate) struct Access {
 impl Network {
     /// The network of the data files.
     pub(crate) fn world() -> &'static Self {
-        static WORLD: LazyLock<Network> =
-            LazyLock::new(|| Network::parse(include_str!("../../data/hubs.csv"), include_str!("../../data/cables.csv")));
+        static WORLD: LazyLock<Network> = LazyLock::new(|| {
+            Network::parse(
+                include_str!("../../data/hubs.csv"),
+                include_str!("../../data/cables.csv"),
+            )
+        });
         &WORLD
     }
 
@@ -51,7 +105,12 @@ impl Network {
             }
         };
         for (a, hub) in hubs.iter().enumerate() {
-            for (b, other) in hubs.iter().enumerate().skip(a + 1).filter(|(_, other)| other.area == hub.area) {
+            for (b, other) in hubs
+                .iter()
+                .enumerate()
+                .skip(a + 1)
+                .filter(|(_, other)| other.area == hub.area)
+            {
                 if let Some(ms) = hub.area.mesh_ms(hub.direction.km_to(other.direction)) {
                     join(a, b, ms);
                 }
@@ -62,32 +121,68 @@ impl Network {
                 join(a, b, ms);
             }
         }
-        Self { hubs, ways }
+        Self {
+            entrances: entrances(&hubs),
+            hubs,
+            ways,
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.hubs.len()
     }
 
-    /// The hubs nearest to a place.
+    /// The hubs nearest to a place. A cable that only passes by is no way in.
     pub(crate) fn access(&self, place: Direction) -> ArrayVec<Access, HUB_LIMIT> {
-        let mut near: ArrayVec<(f32, usize), HUB_LIMIT> = ArrayVec::new();
-        for (number, hub) in self.hubs.iter().enumerate() {
-            let chord = place.chord_squared(hub.direction);
-            if near.is_full() {
-                if near.last().is_some_and(|&(farthest, _)| farthest <= chord) {
+        let mut near: ArrayVec<(f32, u16), HUB_LIMIT> = ArrayVec::new();
+        let mut farthest = f32::INFINITY;
+        for group in &self.entrances {
+            // All lanes at once, which the compiler turns into vector instructions; groups with
+            // nobody near, and that is most of them, end here.
+            let chords = group.chords_squared(place);
+            if chords.iter().fold(
+                f32::INFINITY,
+                |least, &chord| if chord < least { chord } else { least },
+            ) >= farthest
+            {
+                continue;
+            }
+            for (chord, hub) in chords.into_iter().zip(group.hubs) {
+                if chord >= farthest {
                     continue;
                 }
-                near.pop();
+                if near.is_full() {
+                    near.pop();
+                }
+                let at = near
+                    .iter()
+                    .position(|&(other, _)| chord < other)
+                    .unwrap_or(near.len());
+                near.insert(at, (chord, hub));
+                if near.is_full() {
+                    farthest = near[HUB_LIMIT - 1].0;
+                }
             }
-            let at = near.iter().position(|&(other, _)| chord < other).unwrap_or(near.len());
-            near.insert(at, (chord, number));
         }
-        let access = |&(chord, hub): &(f32, usize)| Access {
-            hub,
-            ms: self.hubs[hub].area.access_ms(km_of_chord_squared(chord)),
+        let walled = |hub: u16| {
+            self.hubs
+                .get(usize::from(hub))
+                .is_some_and(|hub| hub.area == Area::Walled)
         };
-        near.iter().map(access).collect()
+        let inside = near.first().is_some_and(|&(_, hub)| walled(hub));
+        near.retain(|&mut (_, hub)| walled(hub) == inside);
+        let access = |(chord, hub): (f32, u16)| {
+            let hub = usize::from(hub);
+            Some(Access {
+                hub,
+                ms: self
+                    .hubs
+                    .get(hub)?
+                    .area
+                    .access_ms(km_of_chord_squared(chord)),
+            })
+        };
+        near.into_iter().filter_map(access).collect()
     }
 
     /// Milliseconds from every hub to a place, by the shortest path. Dijkstra's algorithm over the
@@ -100,7 +195,9 @@ impl Network {
             ms[access.hub] = access.ms;
         }
         let nearest_open = |ms: &[f32], done: &[bool]| {
-            (0..count).filter(|&hub| !done[hub] && ms[hub].is_finite()).min_by(|&a, &b| ms[a].total_cmp(&ms[b]))
+            (0..count)
+                .filter(|&hub| !done[hub] && ms[hub].is_finite())
+                .min_by(|&a, &b| ms[a].total_cmp(&ms[b]))
         };
         while let Some(hub) = nearest_open(&ms, &done) {
             done[hub] = true;
@@ -115,7 +212,10 @@ impl Network {
 }
 
 fn rows(table: &'static str) -> impl Iterator<Item = &'static str> {
-    table.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
+    table
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
 }
 
 /// `name,lat,lon,area`
@@ -124,7 +224,11 @@ fn parse_hub(row: &'static str) -> Option<Hub> {
     let name = fields.next()?;
     let point = Point::new(fields.next()?.parse().ok()?, fields.next()?.parse().ok()?)?;
     let area = Area::parse(fields.next()?)?;
-    Some(Hub { name, direction: Direction::of(point), area })
+    Some(Hub {
+        name,
+        direction: Direction::of(point),
+        area,
+    })
 }
 
 /// `hub,hub,way` or `hub,hub,way,extra milliseconds`
@@ -136,8 +240,14 @@ fn parse_cable(row: &str, hubs: &[Hub]) -> Option<(usize, usize, f32)> {
     };
     let (a, b) = (hub()?, hub()?);
     let way = Way::parse(fields.next()?)?;
-    let extra: f32 = fields.next().map_or(Some(0.0), |extra| extra.parse().ok())?;
-    Some((a, b, way.ms(hubs[a].direction.km_to(hubs[b].direction)) + extra))
+    let extra: f32 = fields
+        .next()
+        .map_or(Some(0.0), |extra| extra.parse().ok())?;
+    Some((
+        a,
+        b,
+        way.ms(hubs[a].direction.km_to(hubs[b].direction)) + extra,
+    ))
 }
 
 #[cfg(test)]
@@ -146,11 +256,15 @@ mod tests {
 
     #[test]
     fn every_line_of_the_data_files_means_something() {
-        let hubs: Vec<Hub> = rows(include_str!("../../data/hubs.csv"))
-            .map(|row| parse_hub(row).unwrap_or_else(|| panic!("hub: {row}")))
-            .collect();
+        let table = include_str!("../../data/hubs.csv");
+        let hubs: Vec<Hub> = rows(table).filter_map(parse_hub).collect();
+        assert_eq!(hubs.len(), rows(table).count(), "a hub means nothing");
         for (at, hub) in hubs.iter().enumerate() {
-            assert!(hubs[..at].iter().all(|other| other.name != hub.name), "{} twice", hub.name);
+            assert!(
+                hubs[..at].iter().all(|other| other.name != hub.name),
+                "{} twice",
+                hub.name
+            );
         }
         for row in rows(include_str!("../../data/cables.csv")) {
             assert!(parse_cable(row, &hubs).is_some(), "cable: {row}");
@@ -160,7 +274,10 @@ mod tests {
     #[test]
     fn every_hub_is_reached() {
         let world = Network::world();
-        let ms = world.ms_to(Point { lat: 51.5, lon: -0.1 });
+        let ms = world.ms_to(Point {
+            lat: 51.5,
+            lon: -0.1,
+        });
         for (hub, ms) in world.hubs.iter().zip(ms) {
             assert!(ms < 420.0, "{}: {ms} ms from London", hub.name);
         }

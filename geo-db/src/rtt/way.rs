@@ -53,6 +53,9 @@ pub(crate) enum Area {
     Plain,
     /// Few carriers: much of Africa, Central Asia, the islands.
     Sparse,
+    /// Mainland China: whatever leaves goes through a few gateways, so the hub of a neighbour is no
+    /// way in, however near.
+    Walled,
     /// A bend of a cable in the sea, where nobody lives.
     Waypoint,
 }
@@ -65,6 +68,7 @@ impl Area {
             "dense" => Self::Dense,
             "plain" => Self::Plain,
             "sparse" => Self::Sparse,
+            "walled" => Self::Walled,
             "waypoint" => Self::Waypoint,
             _ => return None,
         })
@@ -75,7 +79,7 @@ impl Area {
         let stray = match self {
             Self::Europe | Self::NorthAmerica => 1.8,
             Self::Dense => 1.7,
-            Self::Plain => 2.2,
+            Self::Plain | Self::Walled => 2.2,
             Self::Sparse | Self::Waypoint => 2.6,
         };
         0.5 + km * MS_PER_KM * stray

@@ -8,14 +8,28 @@ fn span<K>(start: K, end: K, value: u32) -> Span<K> {
 
 #[test]
 fn the_most_specific_span_wins() {
-    let cases: [(&[Span<u32>], &[Span<u32>]); 5] = [
+    type Spans<'a> = &'a [Span<u32>];
+    let cases: [(Spans<'_>, Spans<'_>); 5] = [
         (&[span(10, 20, 1), span(21, 30, 1)], &[span(10, 30, 1)]),
-        (&[span(0, 100, 1), span(10, 20, 2)], &[span(0, 9, 1), span(10, 20, 2), span(21, 100, 1)]),
+        (
+            &[span(0, 100, 1), span(10, 20, 2)],
+            &[span(0, 9, 1), span(10, 20, 2), span(21, 100, 1)],
+        ),
         (&[span(0, 9, 1), span(0, 9, 2)], &[span(0, 9, 2)]),
-        (&[span(10, 20, 2), span(0, u32::MAX, 1), span(12, 14, 3)], &[
-            span(0, 9, 1), span(10, 11, 2), span(12, 14, 3), span(15, 20, 2), span(21, u32::MAX, 1),
-        ]),
-        (&[span(0, 15, 1), span(10, 20, 2)], &[span(0, 9, 1), span(10, 20, 2)]),
+        (
+            &[span(10, 20, 2), span(0, u32::MAX, 1), span(12, 14, 3)],
+            &[
+                span(0, 9, 1),
+                span(10, 11, 2),
+                span(12, 14, 3),
+                span(15, 20, 2),
+                span(21, u32::MAX, 1),
+            ],
+        ),
+        (
+            &[span(0, 15, 1), span(10, 20, 2)],
+            &[span(0, 9, 1), span(10, 20, 2)],
+        ),
     ];
     for (given, want) in cases {
         assert_eq!(flatten(given.to_vec()), want, "{given:?}");
@@ -35,8 +49,14 @@ fn networks_finer_than_64_bits_keep_their_hosts_apart() {
     let mut spans = Spans::default();
     let host = |text: &str| text.parse::<IpAddr>().expect("a literal");
     assert!(spans.push(host("fd00::1"), host("fd00::1"), 7));
-    assert!(!spans.push(host("fd00::1"), host("10.0.0.1"), 7), "mixed families");
-    assert!(!spans.push(host("10.0.0.2"), host("10.0.0.1"), 7), "backwards");
+    assert!(
+        !spans.push(host("fd00::1"), host("10.0.0.1"), 7),
+        "mixed families"
+    );
+    assert!(
+        !spans.push(host("10.0.0.2"), host("10.0.0.1"), 7),
+        "backwards"
+    );
     let table = spans.compile();
     assert_eq!(table.get(host("fd00::1")), Some(7));
     assert_eq!(table.get(host("fd00::2")), None);
@@ -44,7 +64,11 @@ fn networks_finer_than_64_bits_keep_their_hosts_apart() {
 
 /// What a table must answer, worked out the slow way.
 fn by_hand(spans: &[Span<u32>], key: u32) -> Option<u32> {
-    spans.iter().filter(|s| s.start <= key && key <= s.end).min_by_key(|s| s.end - s.start).map(|s| s.value)
+    spans
+        .iter()
+        .filter(|s| s.start <= key && key <= s.end)
+        .min_by_key(|s| s.end - s.start)
+        .map(|s| s.value)
 }
 
 proptest! {

@@ -45,9 +45,15 @@ impl Build {
         // Beside the target and then renamed, so that a watching gateway never reads half a file.
         let mut partial = self.output.clone().into_os_string();
         partial.push(".partial");
-        fs::write(&partial, &bytes).with_context(|| format!("cannot write {}", partial.display()))?;
-        fs::rename(&partial, &self.output).with_context(|| format!("cannot write {}", self.output.display()))?;
-        println!("{}: {summary}, {} bytes", self.output.display(), bytes.len());
+        fs::write(&partial, &bytes)
+            .with_context(|| format!("cannot write {}", partial.display()))?;
+        fs::rename(&partial, &self.output)
+            .with_context(|| format!("cannot write {}", self.output.display()))?;
+        println!(
+            "{}: {summary}, {} bytes",
+            self.output.display(),
+            bytes.len()
+        );
         Ok(())
     }
 

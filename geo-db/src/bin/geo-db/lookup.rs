@@ -32,13 +32,31 @@ struct Found {
 impl Lookup {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let db = self.data.open()?;
-        let found: Vec<Found> =
-            self.addresses.into_iter().map(|address| Found { address, location: db.lookup(address) }).collect();
+        let found: Vec<Found> = self
+            .addresses
+            .into_iter()
+            .map(|address| Found {
+                address,
+                location: db.lookup(address),
+            })
+            .collect();
         if self.json {
             return print_json(&found);
         }
         let rows: Vec<[String; 8]> = found.iter().map(lookup_row).collect();
-        print_rows(["ADDRESS", "COUNTRY", "LAT", "LON", "ACCURACY", "CONFIDENCE", "ASN", "SOURCE"], &rows);
+        print_rows(
+            [
+                "ADDRESS",
+                "COUNTRY",
+                "LAT",
+                "LON",
+                "ACCURACY",
+                "CONFIDENCE",
+                "ASN",
+                "SOURCE",
+            ],
+            &rows,
+        );
         Ok(())
     }
 }
@@ -46,7 +64,8 @@ impl Lookup {
 fn lookup_row(found: &Found) -> [String; 8] {
     let location = &found.location;
     let dash = || "-".to_owned();
-    let degrees = |degrees: Option<f32>| degrees.map_or_else(dash, |degrees| format!("{degrees:.2}"));
+    let degrees =
+        |degrees: Option<f32>| degrees.map_or_else(dash, |degrees| format!("{degrees:.2}"));
     let known = location.point.is_some();
     let source = match location.pinned {
         Some(pinned) => format!("{} (pinned to {pinned})", location.source.as_str()),
@@ -54,11 +73,21 @@ fn lookup_row(found: &Found) -> [String; 8] {
     };
     [
         found.address.to_string(),
-        location.country.map_or_else(dash, |country| country.to_string()),
+        location
+            .country
+            .map_or_else(dash, |country| country.to_string()),
         degrees(location.point.map(|point| point.lat)),
         degrees(location.point.map(|point| point.lon)),
-        if known { format!("{:.0} km", location.accuracy_km) } else { dash() },
-        if known { format!("{:.2}", location.confidence) } else { dash() },
+        if known {
+            format!("{:.0} km", location.accuracy_km)
+        } else {
+            dash()
+        },
+        if known {
+            format!("{:.2}", location.confidence)
+        } else {
+            dash()
+        },
         location.asn.map_or_else(dash, |asn| format!("AS{asn}")),
         source,
     ]
@@ -97,18 +126,29 @@ struct RankedFor {
 impl Nearest {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let regions = chosen(&self.regions)?;
-        let points: Vec<RegionPoint> = regions.iter().map(|&region| RegionPoint::from(region)).collect();
+        let points: Vec<RegionPoint> = regions
+            .iter()
+            .map(|&region| RegionPoint::from(region))
+            .collect();
         let costs = CostTable::new(&points)?;
         let db = self.data.open()?;
-        let answers: Vec<RankedFor> =
-            self.addresses.into_iter().map(|address| rank(address, db.lookup(address), &costs, &regions)).collect();
+        let answers: Vec<RankedFor> = self
+            .addresses
+            .into_iter()
+            .map(|address| rank(address, db.lookup(address), &costs, &regions))
+            .collect();
         if self.json {
             return print_json(&answers);
         }
         for answer in &answers {
             let [address, country, lat, lon, accuracy, _, _, source] = lookup_row(&answer.found);
-            println!("{address}: country {country}, at {lat} {lon} within {accuracy}, from {source}");
-            print_rows(["REGION", "RTT", "DISTANCE"], &answer.regions.iter().map(nearest_row).collect::<Vec<_>>());
+            println!(
+                "{address}: country {country}, at {lat} {lon} within {accuracy}, from {source}"
+            );
+            print_rows(
+                ["REGION", "RTT", "DISTANCE"],
+                &answer.regions.iter().map(nearest_row).collect::<Vec<_>>(),
+            );
         }
         Ok(())
     }
@@ -118,8 +158,16 @@ fn chosen(slugs: &[String]) -> anyhow::Result<Vec<&'static Region>> {
     if slugs.is_empty() {
         return Ok(catalogue().iter().collect());
     }
-    let known = || catalogue().iter().map(|region| region.slug.as_str()).collect::<Vec<_>>().join(" ");
-    let find = |slug: &String| region(slug).ok_or_else(|| anyhow::anyhow!("no region `{slug}`; there are: {}", known()));
+    let known = || {
+        catalogue()
+            .iter()
+            .map(|region| region.slug.as_str())
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let find = |slug: &String| {
+        region(slug).ok_or_else(|| anyhow::anyhow!("no region `{slug}`; there are: {}", known()))
+    };
     slugs.iter().map(find).collect()
 }
 
@@ -131,14 +179,23 @@ fn rank(address: IpAddr, location: Location, costs: &CostTable, regions: &[&Regi
         pinned: ranked.pinned,
     };
     let regions = costs.nearest(&location).into_iter().map(ranked).collect();
-    RankedFor { found: Found { address, location }, regions }
+    RankedFor {
+        found: Found { address, location },
+        regions,
+    }
 }
 
 fn nearest_row(ranked: &Ranked) -> [String; 3] {
     let unknown = || "unknown".to_owned();
     [
-        if ranked.pinned { format!("{} (pinned)", ranked.region) } else { ranked.region.clone() },
-        ranked.rtt_ms.map_or_else(unknown, |ms| format!("{ms:.0} ms")),
+        if ranked.pinned {
+            format!("{} (pinned)", ranked.region)
+        } else {
+            ranked.region.clone()
+        },
+        ranked
+            .rtt_ms
+            .map_or_else(unknown, |ms| format!("{ms:.0} ms")),
         ranked.km.map_or_else(unknown, |km| format!("{km:.0} km")),
     ]
 }
@@ -159,7 +216,10 @@ impl Info {
             return print_json(&info);
         }
         let rows: Vec<[String; 7]> = info.sources.iter().map(info_row).collect();
-        print_rows(["ROLE", "TYPE", "BUILT", "IPV4", "IPV6", "MEMORY", "FILE"], &rows);
+        print_rows(
+            ["ROLE", "TYPE", "BUILT", "IPV4", "IPV6", "MEMORY", "FILE"],
+            &rows,
+        );
         Ok(())
     }
 }
@@ -172,7 +232,10 @@ fn info_row(source: &geo_db::SourceInfo) -> [String; 7] {
         source.v4_intervals.to_string(),
         source.v6_intervals.to_string(),
         format!("{} KiB", source.bytes / 1024),
-        source.path.as_ref().map_or_else(|| "built in".to_owned(), |path| path.display().to_string()),
+        source
+            .path
+            .as_ref()
+            .map_or_else(|| "built in".to_owned(), |path| path.display().to_string()),
     ]
 }
 

@@ -58,8 +58,16 @@ struct Data {
 
 impl Data {
     fn open(self) -> anyhow::Result<GeoDb> {
-        let Self { database: databases, asn, overrides } = self;
-        Ok(GeoDb::open(&Sources { databases, asn, overrides })?)
+        let Self {
+            database: databases,
+            asn,
+            overrides,
+        } = self;
+        Ok(GeoDb::open(&Sources {
+            databases,
+            asn,
+            overrides,
+        })?)
     }
 }
 

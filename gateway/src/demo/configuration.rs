@@ -1,0 +1,90 @@
+//! The configuration that each of the demo's regions runs with: an ordinary gateway configuration, as
+//! an operator would write it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use serving::listener::TlsFile;
+
+/// What a region's configuration is made from.
+pub(super) struct Plan<'a> {
+    pub(super) region: &'a str,
+    /// Addresses of the region's own listeners.
+    pub(super) http: SocketAddr,
+    pub(super) admin: SocketAddr,
+    /// What all regions listen on together.
+    pub(super) global_http: SocketAddr,
+    pub(super) global_https: SocketAddr,
+    /// Every region's name, and its address as seen from this one.
+    pub(super) regions: &'a [(String, SocketAddr)],
+    pub(super) tls: &'a TlsFile,
+    pub(super) s3_endpoint: String,
+    pub(super) bucket: &'a str,
+    pub(super) credentials: PathBuf,
+    pub(super) admin_token: PathBuf,
+    pub(super) cache: PathBuf,
+    /// Where the compute cluster is, and its addresses there.
+    pub(super) compute_region: &'a str,
+    pub(super) jobs: Vec<String>,
+    pub(super) whoami: Vec<String>,
+    pub(super) slow_start: String,
+}
+
+/// Writes the configuration. JSON is YAML, too, and needs no writer of its own.
+pub(super) fn write(plan: &Plan<'_>, path: &Path) -> std::io::Result<()> {
+    let regions: Vec<_> = plan
+        .regions
+        .iter()
+        .map(|(name, address)| json!({"name": name, "address": format!("http://{address}")}))
+        .collect();
+    let upstream = |endpoints: &[String]| {
+        let here = plan.region == plan.compute_region;
+        json!({
+            "endpoints": if here { endpoints } else { &[] },
+            "regions": [plan.compute_region],
+            "health_check": {"path": "/healthz", "interval": "1s", "timeout": "1s"},
+        })
+    };
+    let upstreams: BTreeMap<_, _> = [
+        ("jobs", upstream(&plan.jobs)),
+        ("whoami", upstream(&plan.whoami)),
+    ]
+    .into();
+    let listener = |name: &str, address: SocketAddr, tls: &[&TlsFile]| json!({"name": name, "address": address, "share_port": true, "tls": tls});
+    let configuration = json!({
+        "region": plan.region,
+        "regions": regions,
+        "listeners": [
+            listener("own", plan.http, &[]),
+            listener("global-http", plan.global_http, &[]),
+            listener("global-https", plan.global_https, &[plan.tls]),
+        ],
+        "admin": {"address": plan.admin, "token": {"file": plan.admin_token}},
+        // A client on loopback may say where it is; other regions connect from loopback, too.
+        "trusted_proxies": ["127.0.0.0/8"],
+        "peers": ["127.0.0.0/8"],
+        "steering": {
+            "health_check": {"interval": "250ms", "timeout": "1s", "down_after": 2, "up_after": 2},
+            "slow_start": plan.slow_start,
+        },
+        "asset_server": {"embedded": {
+            "mounts": [{"path": "/assets/", "origin": {"s3": {
+                "endpoint": plan.s3_endpoint,
+                "bucket": plan.bucket,
+                "credentials": {"file": plan.credentials},
+            }}}],
+            "memory": {"size": "128MiB", "max_object": "64MiB"},
+            "disk": {"path": plan.cache, "size": "1GiB"},
+        }},
+        "upstreams": upstreams,
+        "routes": [
+            {"name": "assets", "match": {"path": {"prefix": "/assets/"}}, "action": "assets"},
+            {"name": "jobs", "match": {"path": {"prefix": "/jobs"}}, "action": {"upstream": {"name": "jobs"}}},
+            {"name": "whoami", "match": {"path": {"prefix": "/whoami"}}, "action": {"upstream": {"name": "whoami"}}},
+        ],
+        "drain_timeout": "5s",
+    });
+    std::fs::write(path, serde_json::to_string_pretty(&configuration)?)
+}

@@ -1,0 +1,158 @@
+//! What the demo says of itself once everything is up: a line of JSON, or a page for people.
+
+use serde::{Deserialize, Serialize};
+
+/// Every address of a running demo.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Ready {
+    /// What the one URL leads to: any living region.
+    pub global: Urls,
+    /// Path of the demo's CA certificate.
+    pub ca: String,
+    /// The regions.
+    pub regions: Vec<ReadyRegion>,
+    /// The authoritative DNS; `null` while the gateway has none.
+    pub dns: Option<Dns>,
+    /// The S3 store.
+    pub s3: S3,
+    /// The compute cluster.
+    pub compute: String,
+    /// The dashboard.
+    pub dashboard: String,
+    /// Paths of the sample assets.
+    pub samples: Vec<String>,
+}
+
+/// One address with and without TLS.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Urls {
+    /// Without.
+    pub http: String,
+    /// With, for certificates of [`Ready::ca`].
+    pub https: String,
+}
+
+/// One region of the demo.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReadyRegion {
+    /// Its name.
+    pub name: String,
+    /// Its gateway's process.
+    pub pid: u32,
+    /// Its gateway without steering by anybody else.
+    pub http: String,
+    /// Its private listener.
+    pub admin: String,
+    /// Its configuration file, for `gateway explain`.
+    pub config: String,
+}
+
+/// The DNS server and the name that it answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Dns {
+    /// Address and port.
+    pub address: String,
+    /// The global name.
+    pub name: String,
+}
+
+/// How to reach the S3 store.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct S3 {
+    /// Base URL, path style.
+    pub endpoint: String,
+    /// The bucket.
+    pub bucket: String,
+    /// The owner's access key.
+    pub access_key: String,
+    /// The owner's secret key.
+    pub secret_key: String,
+}
+
+/// Clients in three places, by an address that the built-in geo data puts there.
+pub const CLIENTS: [(&str, &str); 3] = [
+    ("Berlin", "91.64.0.1"),
+    ("Chicago", "128.135.0.1"),
+    ("Jakarta", "36.66.0.1"),
+];
+
+impl Ready {
+    /// The page that a person sees, with five things to try.
+    pub fn page(&self, binary: &str) -> String {
+        use std::fmt::Write as _;
+        let mut page = String::new();
+        let global = &self.global.http;
+        let _ = writeln!(
+            page,
+            "One URL     {global}  {}  (CA: {})",
+            self.global.https, self.ca
+        );
+        for region in &self.regions {
+            let _ = writeln!(
+                page,
+                "  {}      {}  admin {}  pid {}",
+                region.name, region.http, region.admin, region.pid
+            );
+        }
+        let _ = writeln!(
+            page,
+            "S3 store    {}  bucket {}",
+            self.s3.endpoint, self.s3.bucket
+        );
+        let _ = writeln!(page, "Compute     {}", self.compute);
+        let _ = writeln!(page, "Dashboard   {}", self.dashboard);
+        let sample = self.samples.first().map_or("/", String::as_str);
+        let _ = writeln!(page, "\nFive things to try:");
+        let _ = writeln!(
+            page,
+            "\n1. Users in three places are answered from three regions; the second time from its cache."
+        );
+        for (city, ip) in CLIENTS {
+            let _ = writeln!(
+                page,
+                "   curl -s -o /dev/null -D- -H 'X-Forwarded-For: {ip}' {global}{sample} | grep -Ei '^(x-edge-region|cache-status|server-timing)'  # {city}"
+            );
+        }
+        let _ = writeln!(
+            page,
+            "\n2. Why there? The ranking for a client, each place with its reason."
+        );
+        let _ = writeln!(
+            page,
+            "   {binary} explain --config {} {}",
+            self.regions[0].config, CLIENTS[2].1
+        );
+        let _ = writeln!(
+            page,
+            "\n3. A job runs on the compute cluster in {}, wherever it was submitted; watch its log.",
+            self.regions[0].name
+        );
+        let _ = writeln!(
+            page,
+            "   curl -sN -H 'X-Forwarded-For: {}' {global}$(curl -s -o /dev/null -w '%header{{location}}' -H 'content-type: application/json' -d '{{\"name\":\"pi\",\"steps\":5}}' {global}/jobs)/logs",
+            CLIENTS[2].1
+        );
+        let _ = writeln!(
+            page,
+            "\n4. A region dies: its users are answered by the next one. It is started again after a while."
+        );
+        let last = &self.regions[self.regions.len() - 1];
+        let _ = writeln!(
+            page,
+            "   kill -9 {}; for i in $(seq 20); do curl -s -o /dev/null -w '%{{http_code}} %header{{x-edge-region}}\\n' -H 'X-Forwarded-For: {}' {global}{sample}; sleep 1; done",
+            last.pid, CLIENTS[2].1
+        );
+        let _ = writeln!(
+            page,
+            "\n5. What the store was asked for: each object once by each region."
+        );
+        let _ = writeln!(
+            page,
+            "   curl -s {}{}",
+            self.s3.endpoint,
+            super::s3_store::REQUESTS_PATH
+        );
+        let _ = writeln!(page, "\nCtrl-C ends everything and leaves nothing behind.");
+        page
+    }
+}
