@@ -34,12 +34,14 @@ pub fn serve(
     let region = HeaderValue::try_from(config.assets.region.as_str())
         .unwrap_or(HeaderValue::from_static("local"));
     for (socket, listener) in sockets.into_iter().zip(config.listeners) {
+        // What was bound, not what was asked for: port 0 becomes a real one.
+        let address = socket.local_addr().unwrap_or(listener.address);
         let name = listener.address.to_string();
         let (server, region) = (server.clone(), region.clone());
         let respond = move |_, request| respond(server.clone(), region.clone(), request);
         let listener = Listener::new(socket, metrics_of(&name)).with_tls(listener.tls);
         tokio::spawn(listener.serve(respond, drain.clone()));
-        tracing::info!(address = %name, "serving");
+        tracing::info!(%address, "serving");
     }
     let router = serving::admin::router(registry.clone(), drain.clone(), readiness(server.clone()))
         .merge(server.stats_router())

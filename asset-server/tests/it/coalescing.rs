@@ -42,7 +42,7 @@ async fn hand_fed(length: usize) -> (TestOrigin, Sender) {
     let receiver = Arc::new(std::sync::Mutex::new(Some(receiver)));
     let origin = TestOrigin::start(move |request| {
         let receiver = if request.method() == Method::GET {
-            receiver.lock().unwrap().take()
+            receiver.lock().expect("no panic").take()
         } else {
             None
         };
@@ -127,7 +127,7 @@ async fn bytes_are_passed_on_as_they_arrive() {
             "def"
         );
     }
-    assert_eq!(origin.seen.count(Method::GET, "/x"), 1);
+    assert_eq!(origin.seen.count(&Method::GET, "/x"), 1);
 }
 
 #[tokio::test]
@@ -149,7 +149,7 @@ async fn who_leaves_stops_nobody() {
         "abcdef"
     );
     assert_eq!(get(&server, "/assets/x", &[]).await.2, "abcdef");
-    assert_eq!(origin.seen.count(Method::GET, "/x"), 1);
+    assert_eq!(origin.seen.count(&Method::GET, "/x"), 1);
 }
 
 #[tokio::test]
@@ -160,7 +160,7 @@ async fn a_fill_that_everybody_left_is_completed() {
     drop(ask(&server, "/assets/x", &[]).await);
     sender.send(Ok("def".into())).expect("sent");
     assert_eq!(get(&server, "/assets/x", &[]).await.2, "abcdef");
-    assert_eq!(origin.seen.count(Method::GET, "/x"), 1);
+    assert_eq!(origin.seen.count(&Method::GET, "/x"), 1);
 }
 
 #[tokio::test]

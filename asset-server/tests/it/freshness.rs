@@ -69,7 +69,7 @@ async fn a_304_may_bring_a_new_lifetime() {
     let (_, headers, _) = get(&server, "/assets/x", &[]).await;
     assert!(header(&headers, "cache-status").contains("hit"));
     assert_eq!(header(&headers, "cache-control"), "max-age=600");
-    assert_eq!(origin.seen.count(Method::GET, "/x"), 2);
+    assert_eq!(origin.seen.count(&Method::GET, "/x"), 2);
 }
 
 #[tokio::test]

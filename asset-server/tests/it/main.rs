@@ -7,4 +7,5 @@ mod coalescing;
 mod disk;
 mod freshness;
 mod origins;
+mod process;
 mod requests;

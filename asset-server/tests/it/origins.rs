@@ -88,7 +88,7 @@ async fn a_passing_failure_is_retried() {
     .await;
     let server = start(config(origin.config())).await;
     assert_eq!(get(&server, "/assets/x", &[]).await.2, "content");
-    assert_eq!(origin.seen.count(Method::GET, "/x"), 2);
+    assert_eq!(origin.seen.count(&Method::GET, "/x"), 2);
 }
 
 #[tokio::test]
@@ -158,5 +158,5 @@ async fn the_longest_mount_wins() {
     let server = start(config).await;
     assert_eq!(get(&server, "/assets/x", &[]).await.2, "outer");
     assert_eq!(get(&server, "/assets/deep/x", &[]).await.2, "inner");
-    assert_eq!(inner.seen.count(Method::GET, "/x"), 1);
+    assert_eq!(inner.seen.count(&Method::GET, "/x"), 1);
 }

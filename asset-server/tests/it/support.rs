@@ -41,10 +41,10 @@ pub(crate) struct Seen(Mutex<Vec<(Method, String, HeaderMap)>>);
 
 impl Seen {
     /// Requests for objects with this method; checks of the origin as a whole do not count.
-    pub(crate) fn count(&self, method: Method, path: &str) -> usize {
+    pub(crate) fn count(&self, method: &Method, path: &str) -> usize {
         self.0
             .lock()
-            .unwrap()
+            .expect("sound")
             .iter()
             .filter(|(m, p, _)| m == method && p == path)
             .count()
@@ -53,7 +53,7 @@ impl Seen {
     pub(crate) fn last(&self, path: &str) -> HeaderMap {
         self.0
             .lock()
-            .unwrap()
+            .expect("sound")
             .iter()
             .rev()
             .find(|(_, p, _)| p == path)
@@ -69,7 +69,7 @@ impl TestOrigin {
         F: Fn(Request<Incoming>) -> R + Send + Sync + 'static,
         R: Future<Output = OriginResponse> + Send + 'static,
     {
-        Self::start_on("127.0.0.1:0".parse().unwrap(), answer).await
+        Self::start_on("127.0.0.1:0".parse().expect("sound"), answer).await
     }
 
     pub(crate) async fn start_on<F, R>(address: SocketAddr, answer: F) -> Self
@@ -91,7 +91,7 @@ impl TestOrigin {
                         request.uri().path().to_owned(),
                         request.headers().clone(),
                     );
-                    counted.0.lock().unwrap().push(line);
+                    counted.0.lock().expect("no panic").push(line);
                     let answered = answer(request);
                     async move { Ok::<_, Infallible>(answered.await) }
                 });
@@ -208,7 +208,7 @@ impl Store {
     pub(crate) fn gets(&self, key: &str) -> usize {
         self.origin
             .seen
-            .count(Method::GET, &format!("/assets/{key}"))
+            .count(&Method::GET, &format!("/assets/{key}"))
     }
 }
 
