@@ -8,17 +8,33 @@ async fn a_bad_configuration_is_one_line_and_exit_code_2() {
     let good = "region: ams3\nregions: [{name: ams3}]\nlisteners: [{name: http, address: \"127.0.0.1:0\"}]\nroutes: []\n";
     for (text, expected) in [
         (format!("{good}colour: red\n"), "gateway: gateway.yaml:5: "),
-        (format!("{good}drain_timeout: 30\n"), "gateway: gateway.yaml:5: drain_timeout: "),
-        (good.replace("[{name: ams3}]", "[{name: ams3}, {name: ams3}]"), "gateway: gateway.yaml:2: regions[1].name: "),
-        (format!("{good}geo: {{databases: [missing.mmdb]}}\n"), "gateway: gateway.yaml:5: geo.databases[0]: "),
+        (
+            format!("{good}drain_timeout: 30\n"),
+            "gateway: gateway.yaml:5: drain_timeout: ",
+        ),
+        (
+            good.replace("[{name: ams3}]", "[{name: ams3}, {name: ams3}]"),
+            "gateway: gateway.yaml:2: regions[1].name: ",
+        ),
+        (
+            format!("{good}geo: {{databases: [missing.mmdb]}}\n"),
+            "gateway: gateway.yaml:5: geo.databases[0]: ",
+        ),
     ] {
         let directory = Gateway::directory(&json!({}), |_| {});
         std::fs::write(directory.path().join("gateway.yaml"), &text).expect("it can be written");
         for verb in ["check", "run"] {
-            let (status, _, err) =
-                Gateway::command(directory.path(), "gateway", &[verb, "--config", "gateway.yaml"]).await;
+            let (status, _, err) = Gateway::command(
+                directory.path(),
+                "gateway",
+                &[verb, "--config", "gateway.yaml"],
+            )
+            .await;
             assert_eq!(status.code(), Some(2), "{verb}: {err}");
-            assert!(err.starts_with(expected), "{verb}: {err}\nshould start with {expected}");
+            assert!(
+                err.starts_with(expected),
+                "{verb}: {err}\nshould start with {expected}"
+            );
             assert_eq!(err.lines().count(), 1, "{err}");
         }
     }
@@ -30,10 +46,21 @@ async fn a_port_in_use_is_one_line_and_exit_code_2() {
     let mut configuration = Gateway::configuration();
     configuration["listeners"][0]["address"] = json!(taken.local_addr().expect("it is bound"));
     let directory = Gateway::directory(&configuration, |_| {});
-    let (status, _, err) = Gateway::command(directory.path(), "gateway", &["run", "--config", "gateway.yaml"]).await;
+    let (status, _, err) = Gateway::command(
+        directory.path(),
+        "gateway",
+        &["run", "--config", "gateway.yaml"],
+    )
+    .await;
     assert_eq!(status.code(), Some(2), "{err}");
-    let expected = format!("cannot listen on {}", taken.local_addr().expect("it is bound"));
-    assert!(err.lines().last().unwrap_or_default().contains(&expected), "{err}");
+    let expected = format!(
+        "cannot listen on {}",
+        taken.local_addr().expect("it is bound")
+    );
+    assert!(
+        err.lines().last().unwrap_or_default().contains(&expected),
+        "{err}"
+    );
 }
 
 #[tokio::test]
@@ -51,14 +78,22 @@ async fn an_origin_that_is_not_there_keeps_the_gateway_unready_and_requests_get_
     })
     .await;
     let missing = gateway.client("http").get("/assets/a").await;
-    assert_eq!((missing.status.as_u16(), missing.header("content-type")), (502, "application/problem+json"));
+    assert_eq!(
+        (missing.status.as_u16(), missing.header("content-type")),
+        (502, "application/problem+json")
+    );
     let body = String::from_utf8_lossy(&missing.body).into_owned();
-    assert!(!body.contains(&address.port().to_string()), "an upstream's address reached a client: {body}");
+    assert!(
+        !body.contains(&address.port().to_string()),
+        "an upstream's address reached a client: {body}"
+    );
     let admin = gateway.client("admin");
     eventually("readiness says which origin and why", async || {
         let readiness = admin.get("/readyz").await;
         let finding = readiness.json()["findings"][0].clone();
-        readiness.status == 503 && finding["what"] == "origin of /assets/" && finding["blocking"] == true
+        readiness.status == 503
+            && finding["what"] == "origin of /assets/"
+            && finding["blocking"] == true
     })
     .await;
 }

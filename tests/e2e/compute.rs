@@ -8,12 +8,24 @@ use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest as _};
 async fn a_job_submitted_in_jakarta_runs_in_new_york_and_its_log_streams_back() {
     let world = TestWorld::start().await;
     let client = world.client_in("ID");
-    let submit = client.request("POST", "/jobs").header("content-type", "application/json");
-    let submitted = client.send(submit.body(r#"{"name": "pi", "steps": 3}"#)).await;
-    assert_eq!((submitted.status.as_u16(), submitted.served_by()), (201, "nyc3"), "{submitted:?}");
+    let submit = client
+        .request("POST", "/jobs")
+        .header("content-type", "application/json");
+    let submitted = client
+        .send(submit.body(r#"{"name": "pi", "steps": 3}"#))
+        .await;
+    assert_eq!(
+        (submitted.status.as_u16(), submitted.served_by()),
+        (201, "nyc3"),
+        "{submitted:?}"
+    );
     let job = submitted.header("location").to_owned();
 
-    let response = client.request("GET", &format!("{job}/logs")).send().await.expect("logs are served");
+    let response = client
+        .request("GET", &format!("{job}/logs"))
+        .send()
+        .await
+        .expect("logs are served");
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     let mut frames = response.bytes_stream();
     let mut seen = Vec::new();
@@ -31,12 +43,21 @@ async fn a_websocket_passes_through_every_region() {
     for region in world.ready().regions {
         let url = format!("{}/jobs/echo", region.http.replace("http://", "ws://"));
         let mut request = url.into_client_request().expect("it is a URL");
-        request.headers_mut().insert("x-forwarded-for", "36.66.0.1".parse().expect("it is a header value"));
-        let (mut socket, response) = tokio_tungstenite::connect_async(request).await.expect(&region.name);
+        request.headers_mut().insert(
+            "x-forwarded-for",
+            "36.66.0.1".parse().expect("it is a header value"),
+        );
+        let (mut socket, response) = tokio_tungstenite::connect_async(request)
+            .await
+            .expect(&region.name);
         assert_eq!(response.headers()["x-edge-region"], "nyc3");
         for message in [Message::text("hello"), Message::binary(vec![7; 100_000])] {
             socket.send(message.clone()).await.expect("it can be sent");
-            let echoed = socket.next().await.expect("it is open").expect("it does not break");
+            let echoed = socket
+                .next()
+                .await
+                .expect("it is open")
+                .expect("it does not break");
             assert_eq!(echoed, message, "through {}", region.name);
         }
         socket.close(None).await.expect("it can be closed");

@@ -28,17 +28,29 @@ async fn a_request_in_flight_is_finished_before_the_process_ends() {
 
     let client = gateway.client("http");
     let request = tokio::spawn(async move { client.get("/work").await });
-    tokio::task::spawn_blocking(move || has_arrived.recv()).await.expect("it waits").expect("the request arrives");
+    tokio::task::spawn_blocking(move || has_arrived.recv())
+        .await
+        .expect("it waits")
+        .expect("the request arrives");
     gateway.signal("TERM").await;
     let admin = gateway.client("admin");
-    eventually("readiness is off", async || admin.get("/readyz").await.status == 503).await;
+    eventually("readiness is off", async || {
+        admin.get("/readyz").await.status == 503
+    })
+    .await;
     assert_eq!(admin.get("/livez").await.status, 200);
     let http = gateway.client("http");
-    eventually("new connections are refused", async || http.try_get("/work").await.is_err()).await;
+    eventually("new connections are refused", async || {
+        http.try_get("/work").await.is_err()
+    })
+    .await;
 
     answer.send(()).expect("the upstream waits");
     let answered = request.await.expect("the task ends");
-    assert_eq!((answered.status.as_u16(), &answered.body[..]), (200, &b"done"[..]));
+    assert_eq!(
+        (answered.status.as_u16(), &answered.body[..]),
+        (200, &b"done"[..])
+    );
     let status = gateway.ended().await;
     assert_eq!(status.code(), Some(0), "{}", gateway.log());
 }

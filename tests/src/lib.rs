@@ -37,8 +37,15 @@ pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
 /// When it has not been built.
 pub fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a running program has a path");
-    let directory = test.ancestors().nth(2).expect("tests are built in target/PROFILE/deps");
+    let directory = test
+        .ancestors()
+        .nth(2)
+        .expect("tests are built in target/PROFILE/deps");
     let program = directory.join(name);
-    assert!(program.is_file(), "{} is missing: run `cargo build --workspace --bins` first", program.display());
+    assert!(
+        program.is_file(),
+        "{} is missing: run `cargo build --workspace --bins` first",
+        program.display()
+    );
     program
 }

@@ -39,7 +39,8 @@ impl Gateway {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let write = |name: &str, content: String| {
             let path = directory.path().join(name);
-            std::fs::create_dir_all(path.parent().expect("it is in the directory")).expect("directories can be made");
+            std::fs::create_dir_all(path.parent().expect("it is in the directory"))
+                .expect("directories can be made");
             std::fs::write(path, content).expect("files can be written");
         };
         write("assets/hello.txt", "hello, world\n".repeat(100));
@@ -51,7 +52,8 @@ impl Gateway {
     /// Starts a gateway and waits until it serves.
     pub async fn start(configuration: &Value, prepare: impl FnOnce(&Path)) -> Self {
         let directory = Self::directory(configuration, prepare);
-        let log = std::fs::File::create(directory.path().join("log")).expect("files can be written");
+        let log =
+            std::fs::File::create(directory.path().join("log")).expect("files can be written");
         let child = Command::new(program("gateway"))
             .args(["run", "--config"])
             .arg(directory.path().join("gateway.yaml"))
@@ -60,7 +62,11 @@ impl Gateway {
             .kill_on_drop(true)
             .spawn()
             .expect("the program can be started");
-        let mut gateway = Self { directory, child, addresses: HashMap::new() };
+        let mut gateway = Self {
+            directory,
+            child,
+            addresses: HashMap::new(),
+        };
         eventually("the gateway says where it serves", async || {
             let log = gateway.log();
             if let Ok(Some(status)) = gateway.child.try_wait() {
@@ -74,8 +80,16 @@ impl Gateway {
     }
 
     /// A program of the workspace with arguments in `directory`; its exit code and standard error.
-    pub async fn command(directory: &Path, name: &str, arguments: &[&str]) -> (ExitStatus, String, String) {
-        let output = Command::new(program(name)).args(arguments).current_dir(directory).output().await;
+    pub async fn command(
+        directory: &Path,
+        name: &str,
+        arguments: &[&str],
+    ) -> (ExitStatus, String, String) {
+        let output = Command::new(program(name))
+            .args(arguments)
+            .current_dir(directory)
+            .output()
+            .await;
         let output = output.expect("the program can be started");
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         (output.status, text(output.stdout), text(output.stderr))
@@ -83,7 +97,10 @@ impl Gateway {
 
     /// The address of a listener, or of `admin`.
     pub fn address(&self, listener: &str) -> SocketAddr {
-        *self.addresses.get(listener).unwrap_or_else(|| panic!("no listener is named {listener}"))
+        *self
+            .addresses
+            .get(listener)
+            .unwrap_or_else(|| panic!("no listener is named {listener}"))
     }
 
     /// A client of a listener.
@@ -105,7 +122,12 @@ impl Gateway {
     pub async fn metric(&self, name_and_labels: &str) -> f64 {
         let text = self.client("admin").get("/metrics").await.body;
         let text = String::from_utf8_lossy(&text);
-        let line = text.lines().find_map(|line| line.strip_prefix(name_and_labels)?.strip_prefix(' ')?.parse().ok());
+        let line = text.lines().find_map(|line| {
+            line.strip_prefix(name_and_labels)?
+                .strip_prefix(' ')?
+                .parse()
+                .ok()
+        });
         line.unwrap_or(0.0)
     }
 
@@ -113,7 +135,10 @@ impl Gateway {
     pub async fn signal(&self, name: &str) {
         let pid = self.child.id().expect("it runs").to_string();
         let sent = Command::new("kill").args(["-s", name, &pid]).status().await;
-        assert!(sent.is_ok_and(|status| status.success()), "kill -s {name} {pid}");
+        assert!(
+            sent.is_ok_and(|status| status.success()),
+            "kill -s {name} {pid}"
+        );
     }
 
     /// Waits for its end.
@@ -123,7 +148,16 @@ impl Gateway {
 }
 
 fn addresses(log: &str) -> HashMap<String, SocketAddr> {
-    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let lines = log
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let serving = lines.filter(|line| line["message"] == "serving");
-    serving.filter_map(|line| Some((line["listener"].as_str()?.to_owned(), line["address"].as_str()?.parse().ok()?))).collect()
+    serving
+        .filter_map(|line| {
+            Some((
+                line["listener"].as_str()?.to_owned(),
+                line["address"].as_str()?.parse().ok()?,
+            ))
+        })
+        .collect()
 }

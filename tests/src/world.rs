@@ -59,7 +59,10 @@ impl TestWorld {
     /// How often a region asked the store for an object.
     pub fn store_gets(&self, region: &str, key: &str) -> u64 {
         let requests = self.0.store.requests();
-        requests.get(region).and_then(|objects| objects.get(key)).map_or(0, |object| object.get)
+        requests
+            .get(region)
+            .and_then(|objects| objects.get(key))
+            .map_or(0, |object| object.get)
     }
 }
 
@@ -89,19 +92,27 @@ impl Client {
     /// A client of `base` at an address. Each request uses a connection of its own, so that it may enter
     /// at any region.
     pub fn new(base: &str, ip: &str) -> Self {
+        // Another client of this process may have done so before.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let http = reqwest::Client::builder()
             .pool_max_idle_per_host(0)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .build();
         let http = http.unwrap_or_else(|error| panic!("no client: {error}"));
-        Self { base: base.to_owned(), ip: ip.to_owned(), http }
+        Self {
+            base: base.to_owned(),
+            ip: ip.to_owned(),
+            http,
+        }
     }
 
     /// A request that is not sent yet.
     pub fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
         let method = method.parse().unwrap_or(reqwest::Method::GET);
-        self.http.request(method, format!("{}{path}", self.base)).header("x-forwarded-for", &self.ip)
+        self.http
+            .request(method, format!("{}{path}", self.base))
+            .header("x-forwarded-for", &self.ip)
     }
 
     /// The whole answer to a GET.
@@ -120,7 +131,9 @@ impl Client {
     /// The whole answer to a request that must get one.
     pub async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
         match request.send().await {
-            Ok(response) => Answer::read(response).await.unwrap_or_else(|error| panic!("{error:?}")),
+            Ok(response) => Answer::read(response)
+                .await
+                .unwrap_or_else(|error| panic!("{error:?}")),
             Err(error) => panic!("{error:?}"),
         }
     }

@@ -144,7 +144,9 @@ impl Gateway {
                 .listeners
                 .iter()
                 .zip(&listeners)
-                .filter_map(|(file, listener)| Some((file.name.clone(), listener.local_addr().ok()?)))
+                .filter_map(|(file, listener)| {
+                    Some((file.name.clone(), listener.local_addr().ok()?))
+                })
                 .collect(),
             admin: admin_socket.local_addr().map_err(|source| BindError {
                 address: config.admin,
