@@ -151,12 +151,7 @@ impl Filling {
     }
 
     /// While one chunk is written, the next arrives.
-    async fn receive_on_disk(
-        &self,
-        mut body: OriginBody,
-        meta: Meta,
-        writer: DiskWriter,
-    ) {
+    async fn receive_on_disk(&self, mut body: OriginBody, meta: Meta, writer: DiskWriter) {
         let length = meta.length;
         let mut intake = Intake::new(&self.fill);
         let mut writer = Writing::Idle(writer);
