@@ -19,7 +19,7 @@ use super::samples::{self, Extent, Sample};
 use super::whoami::Whoami;
 
 /// The demo's regions. Store and compute cluster stand in the first.
-pub const REGIONS: [&str; 3] = ["nyc3", "ams3", "sgp1"];
+pub(super) const REGIONS: [&str; 3] = ["nyc3", "ams3", "sgp1"];
 
 /// How a demo is started.
 #[derive(Clone, Debug)]
