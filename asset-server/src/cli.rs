@@ -2,6 +2,7 @@
 
 mod run;
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -49,7 +50,9 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
             Err(error) => refuse(&error),
         },
         Verb::Schema => {
-            println!("{:#}", asset_server::config::standalone_schema());
+            let schema = asset_server::config::standalone_schema();
+            // Whoever reads it may stop half-way, as `head` does; that is no fault of ours.
+            let _ = writeln!(std::io::stdout(), "{schema:#}");
             ExitCode::SUCCESS
         }
     }

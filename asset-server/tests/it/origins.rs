@@ -6,7 +6,7 @@ use http_body_util::BodyExt;
 use asset_server::config::Origin;
 
 use crate::support::{
-    Store, TestOrigin, ask, config, eventually, get, header, noise, ok, start, status,
+    Store, TestOrigin, ask, config, eventually, get, header, metric, noise, ok, start, status,
 };
 
 #[tokio::test]
@@ -159,4 +159,48 @@ async fn the_longest_mount_wins() {
     assert_eq!(get(&server, "/assets/x", &[]).await.2, "outer");
     assert_eq!(get(&server, "/assets/deep/x", &[]).await.2, "inner");
     assert_eq!(inner.seen.count(&Method::GET, "/x"), 1);
+}
+
+#[tokio::test]
+async fn an_object_of_unknown_length_is_kept_on_disk() {
+    let object = noise(30, 900_000);
+    let body = object.clone();
+    let origin = TestOrigin::start(move |_| {
+        let pieces: Vec<_> = body
+            .chunks(50_000)
+            .map(bytes::Bytes::copy_from_slice)
+            .collect();
+        async move {
+            let frames = pieces
+                .into_iter()
+                .map(|piece| Ok(http_body::Frame::data(piece)));
+            let body = http_body_util::StreamBody::new(futures_util::stream::iter(frames));
+            http::Response::new(body.boxed_unsync())
+        }
+    })
+    .await;
+    let directory = tempfile::TempDir::new().expect("a directory");
+    for (disk, gets) in [(true, 1), (false, 3)] {
+        let mut config = config(origin.config());
+        if disk {
+            config = crate::support::with_disk(config, directory.path());
+        }
+        let registry = prometheus::Registry::new();
+        let server = asset_server::AssetServer::start(config, &registry)
+            .await
+            .expect("a server");
+        let before = origin.seen.count(&Method::GET, "/x");
+        for _ in 0..3 {
+            let (_, headers, body) = get(&server, "/assets/x", &[]).await;
+            assert!(body == object);
+            assert_eq!(header(&headers, "cache-status").contains("bypass"), !disk);
+        }
+        assert_eq!(origin.seen.count(&Method::GET, "/x") - before, gets);
+        if disk {
+            // While the file is being published, the length is not known to the fill yet.
+            eventually(|| metric(&registry, "asset_server_fills_in_flight") == 0.0).await;
+            let (status, _, body) = get(&server, "/assets/x", &[("range", "bytes=-7")]).await;
+            assert!(status == StatusCode::PARTIAL_CONTENT && body == object[899_993..]);
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;
+use tower_service::Service as _;
 
 use crate::support::{Store, ask, ask_as, config, get, header, metric, noise, start};
 
@@ -296,4 +297,92 @@ async fn a_purge_removes_by_key_and_by_prefix() {
     assert_eq!(get(&server, "/assets/v1/b", &[]).await.2, "newer");
     assert!(metric(&registry, "asset_server_purged_objects_total") >= 3.0);
     assert!(metric(&registry, "asset_server_requests_total") >= 6.0);
+}
+
+#[tokio::test]
+async fn the_admin_api_tells_and_purges() {
+    let store = Store::start().await;
+    store.put("x", b"content");
+    let server = start(config(store.config())).await;
+    get(&server, "/assets/x", &[]).await;
+    let call = async |method: Method, path: &str, body: &'static str| {
+        let request = http::Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", "application/json")
+            .body(axum::body::Body::from(body))
+            .expect("a request");
+        let response = server
+            .admin_router()
+            .call(request)
+            .await
+            .expect("never fails");
+        let status = response.status();
+        let body = response
+            .into_body()
+            .collect()
+            .await
+            .expect("no error")
+            .to_bytes();
+        (status, String::from_utf8_lossy(&body).into_owned())
+    };
+    let (status, text) = call(Method::GET, "/api/v1/cache", "").await;
+    assert!(
+        status == StatusCode::OK && text.contains("\"objects\":1") && text.contains("/assets/"),
+        "{text}"
+    );
+    let (status, text) = call(Method::POST, "/api/v1/purge", r#"{"key": "/assets/x"}"#).await;
+    assert!(
+        status == StatusCode::OK && text.contains("\"memory\":1"),
+        "{text}"
+    );
+    let (status, _) = call(Method::POST, "/api/v1/purge", r#"{"everything": true}"#).await;
+    assert!(status.is_client_error());
+}
+
+#[tokio::test]
+async fn it_is_a_tower_service() {
+    let store = Store::start().await;
+    store.put("x", b"content");
+    let mut server = start(config(store.config())).await;
+    for expected in ["fwd=uri-miss", "hit"] {
+        let request = http::Request::builder()
+            .uri("/assets/x")
+            .body(())
+            .expect("a request");
+        let response = server.call(request).await.expect("never fails");
+        assert!(header(response.headers(), "cache-status").contains(expected));
+        assert_eq!(
+            response
+                .into_body()
+                .collect()
+                .await
+                .expect("whole")
+                .to_bytes(),
+            "content"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_memory_tier_stays_within_its_size() {
+    let store = Store::start().await;
+    let mut config = config(store.config());
+    config.memory = asset_server::config::Memory {
+        size: 1 << 20,
+        max_object: 1 << 20,
+    };
+    let registry = prometheus::Registry::new();
+    let server = asset_server::AssetServer::start(config, &registry)
+        .await
+        .expect("a server");
+    for i in 0..30 {
+        store.put(&i.to_string(), &noise(i, 100_000));
+        assert!(get(&server, &format!("/assets/{i}"), &[]).await.2 == noise(i, 100_000));
+    }
+    crate::support::eventually(|| {
+        let bytes = metric(&registry, "asset_server_tier_bytes");
+        bytes > 500_000.0 && bytes <= f64::from(1 << 20)
+    })
+    .await;
 }
