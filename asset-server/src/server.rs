@@ -82,7 +82,8 @@ impl AssetServer {
     pub async fn respond(&self, request: &Parts) -> Response<AssetBody> {
         match self.inner.first(request) {
             First::Done(response) => response,
-            First::Miss(miss) => self.inner.then(request, miss).await,
+            // Boxed, so that a hit does not carry the room that a miss would need.
+            First::Miss(miss) => Box::pin(self.inner.then(request, miss)).await,
         }
     }
 

@@ -56,22 +56,16 @@ pub struct Record {
 }
 
 impl Record {
-    /// The beginning of a request's record.
-    pub fn new(
-        parts: &Parts,
-        start: Instant,
-        id: HeaderValue,
-        client: IpAddr,
-        region: RegionIndex,
-    ) -> Self {
-        Self {
+    /// The beginning of a request's record. Boxed, because it moves along with the response's body.
+    pub fn new(start: Instant, id: HeaderValue, client: IpAddr, region: RegionIndex) -> Box<Self> {
+        Box::new(Self {
             start,
             id,
             client,
-            method: parts.method.clone(),
-            uri: parts.uri.clone(),
-            version: parts.version,
-            user_agent: parts.headers.get(header::USER_AGENT).cloned(),
+            method: Method::GET,
+            uri: Uri::default(),
+            version: Version::HTTP_11,
+            user_agent: None,
             host: HeaderValue::from_static(""),
             tls: false,
             route: None,
@@ -84,12 +78,20 @@ impl Record {
             status: StatusCode::OK,
             cache_status: None,
             sent: 0,
-        }
+        })
+    }
+
+    /// Takes over what the log says of the request, once nobody else needs it.
+    pub fn take_from(&mut self, mut parts: Parts) {
+        self.user_agent = parts.headers.remove(header::USER_AGENT);
+        self.method = parts.method;
+        self.uri = parts.uri;
+        self.version = parts.version;
     }
 
     /// Ties the record to its response: the line is written when the body has ended or is given up.
     pub fn follow(
-        mut self,
+        mut self: Box<Self>,
         response: Response<ResponseBody>,
         edge: Arc<Edge>,
     ) -> Response<Recorded> {
@@ -146,7 +148,7 @@ fn protocol(version: Version) -> &'static str {
 /// A response body that knows how much of it was sent.
 pub struct Recorded {
     body: ResponseBody,
-    record: Record,
+    record: Box<Record>,
     edge: Arc<Edge>,
     complete: bool,
 }

@@ -87,8 +87,7 @@ pub struct RegionCheck {
 
 impl Edge {
     /// Ranks the regions for a client of a route.
-    pub fn steer(&self, client: IpAddr, route: &Route) -> Decision {
-        let now = Instant::now();
+    pub fn steer(&self, client: IpAddr, route: &Route, now: Instant) -> Decision {
         let proximity = self.costs.nearest(&self.geo.lookup(client));
         let standing: ArrayVec<Standing, MAX_REGIONS> = self
             .regions

@@ -4,6 +4,7 @@
 //! It is one function over plain values rather than a stack of boxed services, so that a cached asset
 //! costs no allocation per layer and a reader sees the whole path on one page.
 
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,13 +24,15 @@ use crate::region::{HEALTH_PATH, Observation, Report};
 use crate::request_id::{self, REQUEST_ID};
 use crate::rescue;
 use crate::route::{Action, Route, SteeringMode};
+use crate::steering::Decision;
 
 /// Names the region that answered.
 pub const EDGE_REGION: HeaderName = HeaderName::from_static("x-edge-region");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
-/// A request is carried between regions at most this often.
+/// A request is carried between regions at most this often, and counted from this.
 const MAX_HOPS: u8 = 3;
+const FIRST_HOP: u8 = 1;
 
 /// What the listener hands over, and what becomes of it.
 pub async fn respond(
@@ -39,7 +42,7 @@ pub async fn respond(
 ) -> Response<Recorded> {
     let start = Instant::now();
     let settings = edge.settings.load_full();
-    let request = Outgoing::new(request);
+    let mut request = Outgoing::new(request);
     let ip = peer.address.ip();
 
     // Trusted-proxy rules fix the one address that logs, limits and steering believe.
@@ -49,7 +52,7 @@ pub async fn respond(
     let id = request_id::of(&request.parts.headers, trusted);
 
     // From here on every request leaves a line in the log, however it ends.
-    let mut record = Record::new(&request.parts, start, id, client, edge.regions.own_index());
+    let mut record = Record::new(start, id, client, edge.regions.own_index());
     let hops = if from_region { hops(&request.parts) } else { 0 };
     record.tls = if hops > 0 {
         Forwarded::carried_tls(&request.parts.headers)
@@ -58,8 +61,9 @@ pub async fn respond(
     };
 
     // From here down anything may fail; from here up there is always a response.
-    let answered = rescue::from_panic(answer(&edge, &settings, request, hops, &mut record)).await;
+    let answered = rescue::from_panic(answer(&edge, &settings, &mut request, hops, &mut record)).await;
     let response = answered.unwrap_or_else(|error| problem(&edge, &error, &mut record));
+    record.take_from(request.parts);
     finish(edge, response, record)
 }
 
@@ -67,7 +71,7 @@ pub async fn respond(
 async fn answer(
     edge: &Edge,
     settings: &Settings,
-    mut request: Outgoing,
+    request: &mut Outgoing,
     hops: u8,
     record: &mut Record,
 ) -> Result<Response<ResponseBody>, Error> {
@@ -100,70 +104,61 @@ async fn answer(
     }
 
     // Route and client -> ranked regions.
-    let decision = edge.steer(record.client, route);
+    let decision = edge.steer(record.client, route, record.start);
     record.nearest = decision.ideal;
-    let host = record.host.clone();
-    let id = record.id.clone();
-    let forwarded = Forwarded {
-        region: edge.regions.own().name.as_str(),
-        client: record.client,
-        tls: record.tls,
-        host,
-        id,
-    };
+    let here = hops > 0
+        || route.steering == SteeringMode::Here
+        || decision.best() == Some(edge.regions.own_index());
+    if here {
+        return serve_here(edge, route, request, record).await;
+    }
+    // Boxed, so that requests that stay do not carry the room that those that leave need.
+    Box::pin(serve_elsewhere(edge, route, &decision, request, record)).await
+}
 
-    // Another region is better for this client, and nobody has carried the request yet.
+/// Another region is better for this client, and nobody has carried the request yet.
+async fn serve_elsewhere(
+    edge: &Edge,
+    route: &Route,
+    decision: &Decision,
+    request: &mut Outgoing,
+    record: &mut Record,
+) -> Result<Response<ResponseBody>, Error> {
+    let forwarded = forwarded(edge, record);
     let mut failure = Error::NoUsableRegion;
-    if hops == 0 && route.steering != SteeringMode::Here {
-        edge.mesh.retry_budget.earn();
-        for (attempt, place) in decision.usable().enumerate() {
-            if place.region == edge.regions.own_index() {
-                return serve_here(edge, route, &mut request, &forwarded, record).await;
+    edge.mesh.retry_budget.earn();
+    for (attempt, place) in decision.usable().enumerate() {
+        if place.region == edge.regions.own_index() {
+            return serve_here(edge, route, request, record).await;
+        }
+        let region = edge.regions.of(place.region);
+        if let (SteeringMode::Redirect, Some(url)) = (route.steering, &region.public_url) {
+            record.region = place.region;
+            return redirect(StatusCode::TEMPORARY_REDIRECT, &format!("{url}*"), &request.parts);
+        }
+        if attempt > 0 {
+            if !(request.may_retry(&failure) && edge.mesh.retry_budget.spend()) {
+                return Err(failure);
             }
-            let region = edge.regions.of(place.region);
-            if let (SteeringMode::Redirect, Some(url)) = (route.steering, &region.public_url) {
+            edge.metrics.retries.inc();
+        }
+        match to_region(&edge.mesh, region, FIRST_HOP, request, &forwarded, &edge.drain).await {
+            Ok(response) => {
                 record.region = place.region;
-                return redirect(
-                    StatusCode::TEMPORARY_REDIRECT,
-                    &format!("{url}*"),
-                    &request.parts,
-                );
+                return Ok(response);
             }
-            if attempt > 0 {
-                if !(request.may_retry(&failure) && edge.mesh.retry_budget.spend()) {
-                    return Err(failure);
-                }
-                edge.metrics.retries.inc();
-            }
-            match to_region(
-                &edge.mesh,
-                region,
-                hops + 1,
-                &mut request,
-                &forwarded,
-                &edge.drain,
-            )
-            .await
-            {
-                Ok(response) => {
-                    record.region = place.region;
-                    return Ok(response);
-                }
-                Err(error) => {
-                    tracing::info!(region = %region.name, %error, "could not carry a request");
-                    let seen = if matches!(error, Error::Connect(_)) {
-                        Observation::Unreachable
-                    } else {
-                        Observation::Failed
-                    };
-                    region.observe(seen, Instant::now(), &edge.health_policy);
-                    failure = error;
-                }
+            Err(error) => {
+                tracing::info!(region = %region.name, %error, "could not carry a request");
+                let seen = match error {
+                    Error::Connect(_) => Observation::Unreachable,
+                    _ => Observation::Failed,
+                };
+                region.observe(seen, Instant::now(), &edge.health_policy);
+                failure = error;
             }
         }
-        return Err(failure);
     }
-    serve_here(edge, route, &mut request, &forwarded, record).await
+    Err(failure)
 }
 
 /// The last step: this region answers.
@@ -171,30 +166,21 @@ async fn serve_here(
     edge: &Edge,
     route: &Route,
     request: &mut Outgoing,
-    forwarded: &Forwarded<'_>,
     record: &mut Record,
 ) -> Result<Response<ResponseBody>, Error> {
     let (upstream, strip_prefix) = match (&route.action, &edge.assets) {
-        (
-            Action::Upstream {
-                upstream,
-                strip_prefix,
-            },
-            _,
-        ) => (upstream, strip_prefix.as_deref()),
+        (Action::Upstream { upstream, strip_prefix }, _) => (upstream, strip_prefix.as_deref()),
         (_, Some(Assets::Embedded(server))) => {
             request.parts.headers.insert(REQUEST_ID, record.id.clone());
-            return Ok(server
-                .respond(&request.parts)
-                .await
-                .map(ResponseBody::Asset));
+            return Ok(server.respond(&request.parts).await.map(ResponseBody::Asset));
         }
         (_, Some(Assets::Remote(upstream))) => (upstream, None),
         (_, None) => return Err(Error::NoUsableEndpoint),
     };
+    let forwarded = forwarded(edge, record);
     let started = Instant::now();
-    let (mut response, claim) =
-        to_upstream(upstream, strip_prefix, request, forwarded, &edge.drain).await?;
+    let sent = to_upstream(upstream, strip_prefix, request, &forwarded, &edge.drain);
+    let (mut response, claim) = Box::pin(sent).await?;
     record.claim = Some(claim);
     // What an upstream says about regions is not ours to pass on.
     response.headers_mut().remove(EDGE_REGION);
@@ -202,11 +188,22 @@ async fn serve_here(
     Ok(response)
 }
 
+/// What the next hop is told.
+fn forwarded<'a>(edge: &'a Edge, record: &Record) -> Forwarded<'a> {
+    Forwarded {
+        region: edge.regions.own().name.as_str(),
+        client: record.client,
+        tls: record.tls,
+        host: record.host.clone(),
+        id: record.id.clone(),
+    }
+}
+
 /// What every response carries, and what is counted of it.
 fn finish(
     edge: Arc<Edge>,
     mut response: Response<ResponseBody>,
-    mut record: Record,
+    mut record: Box<Record>,
 ) -> Response<Recorded> {
     record.headers_after = record.start.elapsed();
     let headers = response.headers_mut();
@@ -339,17 +336,14 @@ fn health_report(edge: &Edge) -> Response<ResponseBody> {
 
 /// Adds one metric to `Server-Timing` (W3C Server Timing, section 2), in milliseconds.
 fn append_timing(response: &mut Response<ResponseBody>, name: &str, elapsed: Duration) {
-    let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
-    let (whole, thousandths) = (micros / 1000, micros % 1000);
-    let mut text = String::with_capacity(32);
-    text.push_str(name);
-    text.push_str(";dur=");
-    text.push_str(itoa::Buffer::new().format(whole));
-    text.push('.');
-    for digit in [thousandths / 100, thousandths / 10 % 10, thousandths % 10] {
-        text.push(char::from(b'0' + u8::try_from(digit).unwrap_or(0)));
+    let micros = elapsed.as_micros();
+    let mut text = [0_u8; 48];
+    let mut rest = &mut text[..];
+    if write!(rest, "{name};dur={}.{:03}", micros / 1000, micros % 1000).is_err() {
+        return;
     }
-    if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(text)) {
+    let left = rest.len();
+    if let Ok(value) = HeaderValue::from_bytes(&text[..text.len() - left]) {
         response.headers_mut().append(SERVER_TIMING, value);
     }
 }

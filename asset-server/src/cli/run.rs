@@ -9,9 +9,10 @@ use serving::listener;
 use tokio::signal::unix::{SignalKind, signal};
 
 pub(super) fn run(config: Standalone) -> ExitCode {
-    if let Err(error) = serving::telemetry::init(config.log) {
-        return super::refuse(&error);
-    }
+    let _logs = match serving::telemetry::init(config.log) {
+        Ok(logs) => logs,
+        Err(error) => return super::refuse(&error),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -46,8 +46,14 @@ pub enum Format {
     Text,
 }
 
+/// Logging for as long as it is kept; the last lines are written when it is dropped.
+#[must_use]
+pub struct Logs {
+    _access: Option<access::Flush>,
+}
+
 /// Starts logging for the process. `RUST_LOG` chooses levels; without it, `info`.
-pub fn init(config: LogFile) -> Result<(), TryInitError> {
+pub fn init(config: LogFile) -> Result<Logs, TryInitError> {
     let levels = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let rest = FilterFn::new(|meta| meta.target() != ACCESS);
     let stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
@@ -58,12 +64,13 @@ pub fn init(config: LogFile) -> Result<(), TryInitError> {
         ),
         Format::Text => (None, Some(stderr_text())),
     };
-    let access = config.access.then(access::Layer::start);
+    let (access, flush) = config.access.then(access::start).unzip();
     tracing_subscriber::registry()
         .with(access.with_filter(FilterFn::new(|meta| meta.target() == ACCESS)))
         .with(json.with_filter(levels.clone()).with_filter(rest.clone()))
         .with(text.with_filter(levels).with_filter(rest))
-        .try_init()
+        .try_init()?;
+    Ok(Logs { _access: flush })
 }
 
 fn stderr_text<S>() -> impl tracing_subscriber::Layer<S>

@@ -20,10 +20,15 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         Ok(config) => config,
         Err(error) => return super::refuse(error),
     };
-    if let Err(error) = serving::telemetry::init(config.log) {
-        return super::refuse(error);
-    }
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let _logs = match serving::telemetry::init(config.log) {
+        Ok(logs) => logs,
+        Err(error) => return super::refuse(error),
+    };
+    // One worker needs no scheduler that hands work from thread to thread.
+    let mut runtime = match config.workers {
+        Some(1) => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
     if let Some(workers) = config.workers {
         runtime.worker_threads(workers);
     }

@@ -1,13 +1,15 @@
 //! One connection from accept to close.
 
+use std::convert::Infallible;
 use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -230,16 +232,18 @@ async fn http<S, F, R, B>(
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let service = service_fn(move |request| {
-        let response = respond(peer, request);
-        async move { Ok::<_, io::Error>(response.await) }
-    });
+    // Mapped, not awaited in a block of its own, which would hold the response's future twice.
+    let service = service_fn(move |request| respond(peer, request).map(Ok::<_, Infallible>));
     let mut connection =
         pin!(version.serve_connection_with_upgrades(TokioIo::new(stream), service));
+    // In a set of its own, the drain is looked at when it begins, not each time the connection wakes:
+    // looking takes a lock that all connections share.
+    let mut drained: FuturesUnordered<_> = std::iter::once(drain.started()).collect();
     tokio::select! {
+        biased;
         // Clients reset connections all the time; what matters of it is in the access log.
         _ = connection.as_mut() => {}
-        () = drain.started() => {
+        _ = drained.next() => {
             connection.as_mut().graceful_shutdown();
             let _ = connection.await;
         }

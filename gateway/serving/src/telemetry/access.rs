@@ -1,94 +1,124 @@
 //! Access lines: one JSON object per request, formatted in the request's thread and written in batches
 //! by another.
 
+use std::cell::OnceCell;
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::Context;
 
-/// Lines that wait for the writer. Past this, lines are dropped and the number of them is logged.
-const QUEUE: usize = 1 << 16;
-/// How long the writer collects lines after the first, so that it wakes rarely when there are many.
-const BATCH: Duration = Duration::from_millis(20);
+/// Lines that one thread keeps for the writer, in bytes. Past this, lines are dropped and counted.
+const MAX_BUFFERED: usize = 16 << 20;
+/// How often the writer collects what the threads have.
+const INTERVAL: Duration = Duration::from_millis(20);
 
-pub(super) struct Layer {
-    lines: SyncSender<String>,
-    dropped: AtomicU64,
+/// The lines of one thread. Only that thread and the writer ever lock it.
+#[derive(Default)]
+struct Buffer {
+    lines: String,
+    dropped: u64,
 }
 
-impl Layer {
-    pub(super) fn start() -> Self {
-        let (sender, lines) = sync_channel(QUEUE);
-        // Without a thread the receiver is dropped, and every line counts as such: nothing blocks.
-        let _ = std::thread::Builder::new()
-            .name("access-log".into())
-            .spawn(move || write(&lines));
-        Self {
-            lines: sender,
-            dropped: AtomicU64::new(0),
+thread_local! {
+    static OWN: OnceCell<Arc<Mutex<Buffer>>> = const { OnceCell::new() };
+}
+
+/// The buffers of all threads that have logged.
+type Buffers = Arc<Mutex<Vec<Arc<Mutex<Buffer>>>>>;
+
+pub(super) struct Layer {
+    buffers: Buffers,
+}
+
+/// Writes what is left when it is dropped.
+pub(super) struct Flush {
+    buffers: Buffers,
+    ended: Arc<AtomicBool>,
+}
+
+pub(super) fn start() -> (Layer, Flush) {
+    let buffers = Buffers::default();
+    let ended = Arc::new(AtomicBool::new(false));
+    let (writing, until) = (buffers.clone(), ended.clone());
+    let writer = move || {
+        while !until.load(Ordering::Relaxed) {
+            std::thread::sleep(INTERVAL);
+            write(&writing);
         }
+    };
+    // Without a thread, lines are written at the end or dropped as too many: nothing blocks.
+    let _ = std::thread::Builder::new().name("access-log".into()).spawn(writer);
+    (Layer { buffers: buffers.clone() }, Flush { buffers, ended })
+}
+
+impl Drop for Flush {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        write(&self.buffers);
     }
 }
 
 impl<S: Subscriber> tracing_subscriber::Layer<S> for Layer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut line = Line::new();
-        event.record(&mut line);
-        let dropped = self.dropped.load(Ordering::Relaxed);
-        if dropped > 0 {
-            line.record_number("lines_dropped_before", dropped);
+        OWN.with(|own| {
+            let buffer = own.get_or_init(|| {
+                let buffer = Arc::<Mutex<Buffer>>::default();
+                lock(&self.buffers).push(buffer.clone());
+                buffer
+            });
+            let buffer = &mut *lock(buffer);
+            if buffer.lines.len() > MAX_BUFFERED {
+                buffer.dropped += 1;
+                return;
+            }
+            let mut line = Line(&mut buffer.lines);
+            line.begin();
+            event.record(&mut line);
+            if buffer.dropped > 0 {
+                line.record_number("lines_dropped_before", std::mem::take(&mut buffer.dropped));
+            }
+            line.end();
+        });
+    }
+}
+
+fn write(buffers: &Buffers) {
+    for buffer in &*lock(buffers) {
+        let mut lines = std::mem::take(&mut lock(buffer).lines);
+        if lines.is_empty() {
+            continue;
         }
-        match self.lines.try_send(line.finish()) {
-            Ok(()) if dropped > 0 => {
-                self.dropped.fetch_sub(dropped, Ordering::Relaxed);
-            }
-            Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
-            }
+        // A closed standard error is no reason to stop serving.
+        let _ = std::io::stderr().write_all(lines.as_bytes());
+        lines.clear();
+        let mut buffer = lock(buffer);
+        // The room comes back to the thread, unless it has begun anew meanwhile.
+        if buffer.lines.is_empty() {
+            buffer.lines = lines;
         }
     }
 }
 
-fn write(lines: &Receiver<String>) {
-    let mut batch = String::with_capacity(1 << 16);
-    while let Ok(first) = lines.recv() {
-        batch.push_str(&first);
-        std::thread::sleep(BATCH);
-        for line in lines.try_iter() {
-            batch.push_str(&line);
-            if batch.len() > 1 << 20 {
-                flush(&mut batch);
-            }
-        }
-        flush(&mut batch);
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Line<'a>(&'a mut String);
+
+impl Line<'_> {
+    fn begin(&mut self) {
+        self.0.push_str("{\"timestamp\":\"");
+        let _ = write!(self.0, "{}", humantime::format_rfc3339_micros(SystemTime::now()));
+        self.0.push('"');
     }
-}
 
-/// A closed standard error is no reason to stop serving.
-fn flush(batch: &mut String) {
-    let _ = std::io::stderr().write_all(batch.as_bytes());
-    batch.clear();
-}
-
-struct Line(String);
-
-impl Line {
-    fn new() -> Self {
-        let mut text = String::with_capacity(512);
-        text.push_str("{\"timestamp\":\"");
-        let _ = write!(
-            text,
-            "{}",
-            humantime::format_rfc3339_micros(SystemTime::now())
-        );
-        text.push('"');
-        Self(text)
+    fn end(&mut self) {
+        self.0.push_str("}\n");
     }
 
     fn key(&mut self, name: &str) {
@@ -101,18 +131,13 @@ impl Line {
         self.key(name);
         let _ = write!(self.0, "{number}");
     }
-
-    fn finish(mut self) -> String {
-        self.0.push_str("}\n");
-        self.0
-    }
 }
 
-impl Visit for Line {
+impl Visit for Line<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
         self.key(field.name());
         self.0.push('"');
-        escape(&mut self.0, value);
+        escape(self.0, value);
         self.0.push('"');
     }
 
@@ -136,7 +161,7 @@ impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.key(field.name());
         self.0.push('"');
-        let _ = write!(Escaping(&mut self.0), "{value:?}");
+        let _ = write!(Escaping(self.0), "{value:?}");
         self.0.push('"');
     }
 }
