@@ -9,9 +9,16 @@ use serde_json::{Value, json};
 use crate::cache::purge::{Purge, PurgeReport};
 use crate::server::AssetServer;
 
-pub(crate) fn router(server: AssetServer) -> Router {
+/// What may be asked by anyone who reaches the listener.
+pub(crate) fn reads(server: AssetServer) -> Router {
     Router::new()
         .route("/api/v1/cache", get(cache))
+        .with_state(server)
+}
+
+/// What changes state.
+pub(crate) fn changes(server: AssetServer) -> Router {
+    Router::new()
         .route("/api/v1/purge", post(purge))
         .with_state(server)
 }

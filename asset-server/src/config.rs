@@ -4,6 +4,7 @@
 //! one to the other. A program that embeds the cache may also fill in a [`Config`] itself.
 
 mod file;
+mod standalone;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,6 +17,10 @@ use serving::secret::Secret;
 pub use file::{
     ConfigFile, CredentialsFile, DirectoryFile, DiskFile, HttpFile, MemoryFile, MountFile,
     OriginFile, OriginLimitsFile, S3File,
+};
+
+pub use standalone::{
+    Admin, AdminFile, ListenerConfig, ListenerFile, Standalone, StandaloneFile, standalone_schema,
 };
 
 /// Everything an [`AssetServer`](crate::AssetServer) needs to start.

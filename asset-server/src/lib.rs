@@ -14,6 +14,8 @@
 
 pub mod config;
 
+pub mod serve;
+
 mod server;
 
 mod request_path;
@@ -33,7 +35,7 @@ mod admin;
 mod metrics;
 
 pub use cache::purge::{Purge, PurgeReport};
-pub use config::{Config, ConfigFile};
+pub use config::{Config, ConfigFile, Standalone};
 pub use error::Error;
 pub use origin::OriginStatus;
 pub use respond::body::{AssetBody, AssetBodyError};

@@ -92,9 +92,7 @@ pub(crate) fn connect(
 ) -> Result<Box<dyn Origin>, ConnectError> {
     Ok(match origin {
         config::Origin::S3(s3) => Box::new(s3::S3Origin::new(s3, limits)?),
-        config::Origin::Http { url } => {
-            Box::new(http_server::HttpOrigin::new(url.clone(), limits)?)
-        }
+        config::Origin::Http { url } => Box::new(http_server::HttpOrigin::new(url, limits)?),
         config::Origin::Directory { path } => {
             Box::new(directory::DirectoryOrigin::new(path.clone()))
         }

@@ -112,6 +112,7 @@ impl Inner {
                     &meta,
                     Bytestream::Arriving(fill),
                     status,
+                    SystemTime::now(),
                 );
                 Ok(self.count(answer, request))
             }
@@ -209,10 +210,7 @@ impl Inner {
         match entry.meta.presence {
             Presence::Object => {
                 let bytes = Bytestream::Complete(entry.content.clone());
-                let answer = Answer {
-                    now,
-                    ..self.answer(mount, path, &entry.meta, bytes, status)
-                };
+                let answer = self.answer(mount, path, &entry.meta, bytes, status, now);
                 self.count(answer, request)
             }
             Presence::Absent => {
@@ -237,6 +235,7 @@ impl Inner {
         meta: &'a Arc<Meta>,
         bytes: Bytestream,
         status: CacheStatus,
+        now: SystemTime,
     ) -> Answer<'a> {
         let stored = matches!(status, CacheStatus::UriMiss | CacheStatus::Stale);
         Answer {
@@ -248,7 +247,7 @@ impl Inner {
             bytes,
             status,
             stored,
-            now: SystemTime::now(),
+            now,
         }
     }
 

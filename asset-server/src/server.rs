@@ -100,10 +100,19 @@ impl AssetServer {
         self.inner.cache.purge(what).await
     }
 
-    /// `/api/v1/cache` and `/api/v1/purge`, for the private listener. The caller asks for the admin
-    /// token before what is not a GET.
+    /// `/api/v1/cache` and `/api/v1/purge` together, for a caller that guards both alike.
     pub fn admin_router(&self) -> axum::Router {
-        admin::router(self.clone())
+        self.stats_router().merge(self.purge_router())
+    }
+
+    /// `GET /api/v1/cache`: what the tiers hold and how the origins are.
+    pub fn stats_router(&self) -> axum::Router {
+        admin::reads(self.clone())
+    }
+
+    /// `POST /api/v1/purge`. The caller asks for the admin token first.
+    pub fn purge_router(&self) -> axum::Router {
+        admin::changes(self.clone())
     }
 
     pub(crate) fn usage(&self) -> Usage {

@@ -1,3 +1,21 @@
-//! Stub.
-#[test]
-fn stub() {}
+//! Whole-system tests: real processes, a real S3 protocol store, clients placed by country.
+
+mod assets;
+
+mod bad_input;
+
+mod compute;
+
+mod crash;
+
+mod demo_command;
+
+mod drain;
+
+mod failover;
+
+mod listeners;
+
+mod reload;
+
+mod steering;

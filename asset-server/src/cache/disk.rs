@@ -189,7 +189,7 @@ impl DiskTier {
                 self.0.counters.corrupt.inc();
             }
             tracing::warn!(key = slot.key.as_str(), damaged, %error, "a cache file was dropped and will be fetched again");
-            self.0.delete(&[slot.clone()]);
+            self.0.delete(std::slice::from_ref(slot));
         }
     }
 }

@@ -57,6 +57,11 @@ impl GuardedOrigin {
                 object.body = self.guard_body(object.body, slot);
                 Ok(OriginAnswer::Found(object))
             }
+            Ok(OriginAnswer::NotFound) => {
+                self.health.believes_not_found()?;
+                self.health.succeeded(Seen::ByRequest);
+                Ok(OriginAnswer::NotFound)
+            }
             Ok(answer) => {
                 self.health.succeeded(Seen::ByRequest);
                 Ok(answer)

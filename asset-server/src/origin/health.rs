@@ -38,6 +38,8 @@ pub(super) struct Health(Mutex<State>);
 struct State {
     failure: Option<(&'static str, String)>,
     served: bool,
+    /// The check found no bucket or directory at all.
+    missing: bool,
     was_ok: bool,
 }
 
@@ -45,8 +47,19 @@ impl Health {
     pub(super) fn succeeded(&self, seen: Seen) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.failure = None;
+        state.missing = false;
         state.was_ok = true;
         state.served |= seen == Seen::ByRequest;
+    }
+
+    /// "No such object" from an origin that is not there at all is no knowledge about the object:
+    /// some stores say it for a missing bucket.
+    pub(super) fn believes_not_found(&self) -> Result<(), OriginError> {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &state.failure {
+            Some((_, error)) if state.missing => Err(OriginError::Missing(error.clone())),
+            _ => Ok(()),
+        }
     }
 
     /// A key that may read objects but not list the bucket is denied the check for ever; once it has
@@ -57,6 +70,7 @@ impl Health {
             matches!(error, OriginError::Denied(_)) && state.served && seen == Seen::ByCheck;
         let passing = matches!(error, OriginError::Changed);
         if !harmless && !passing {
+            state.missing |= matches!(error, OriginError::Missing(_));
             state.failure = Some((error.verdict().1, error.to_string()));
         }
     }

@@ -49,7 +49,7 @@ pub(super) struct HttpOrigin {
 }
 
 impl HttpOrigin {
-    pub(super) fn new(url: Uri, limits: &OriginLimits) -> Result<Self, ConnectError> {
+    pub(super) fn new(url: &Uri, limits: &OriginLimits) -> Result<Self, ConnectError> {
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
         connector.set_nodelay(true);
@@ -123,7 +123,7 @@ impl Origin for HttpOrigin {
             match (parts.status, &request.want) {
                 (StatusCode::OK, Want::Head | Want::Body) => {}
                 (StatusCode::PARTIAL_CONTENT, Want::Range(range)) => {
-                    check_range(&parts.headers, range)?
+                    check_range(&parts.headers, range)?;
                 }
                 (StatusCode::OK, _) => {
                     return Err(OriginError::Malformed(

@@ -159,11 +159,6 @@ impl Source for FillSource {
                     Err(_) => Err(Break::Disk),
                 }));
             }
-            // Registered before the look, so that what happens in between wakes us too.
-            let woken = self
-                .woken
-                .take()
-                .unwrap_or_else(|| Box::pin(self.fill.progress().notified_owned()));
             match self.fill.step(at) {
                 Step::Bytes(bytes) => {
                     self.sent.inc_by(bytes.len() as u64);
@@ -172,11 +167,14 @@ impl Source for FillSource {
                 Step::File(read) => self.reading = Some(spawn_blocking(move || read.run())),
                 Step::End => return Poll::Ready(None),
                 Step::Broken(why) => return Poll::Ready(Some(Err(why))),
-                Step::Wait => {
-                    let woken = self.woken.insert(woken);
-                    ready!(woken.as_mut().poll(cx));
-                    self.woken = None;
-                }
+                // The second look comes after registering, so that what arrives in between wakes us.
+                Step::Wait => match &mut self.woken {
+                    None => self.woken = Some(Box::pin(self.fill.progress().notified_owned())),
+                    Some(woken) => {
+                        ready!(woken.as_mut().poll(cx));
+                        self.woken = None;
+                    }
+                },
             }
         }
     }

@@ -52,9 +52,11 @@ async fn serve(config: Config, path: PathBuf) -> ExitCode {
         }
         Err(error) => return super::refuse(error),
     };
-    for address in &gateway.listeners {
-        tracing::info!(%address, region = %gateway.edge.regions.own().name, "serving");
+    let region = gateway.edge.regions.own().name;
+    for (listener, address) in &gateway.listeners {
+        tracing::info!(%region, %listener, %address, "serving");
     }
+    tracing::info!(%region, listener = "admin", address = %gateway.admin, "serving");
     tokio::spawn(reload::configuration(gateway.edge.clone(), path));
     tokio::select! {
         _ = terminate.recv() => {}

@@ -115,32 +115,32 @@ fn each_fault_is_one_line_that_names_file_line_key_and_reason() {
         (
             "name: assets, match",
             "name: jobs, match",
-            r#"gateway.yaml:18: routes[1].name: "jobs" is there twice"#,
+            r#"gateway.yaml:19: routes[1].name: "jobs" is there twice"#,
         ),
         (
             "{name: jobs}}",
             "{name: jbos}}",
-            r#"gateway.yaml:18: routes[1].action.upstream.name: "jbos" is not among the upstreams"#,
+            r#"gateway.yaml:19: routes[1].action.upstream.name: "jbos" is not among the upstreams"#,
         ),
         (
             "regions: [nyc3]",
             "regions: [nyc9]",
-            r#"gateway.yaml:15: upstreams.jobs.regions[0]: "nyc9" is not among the regions"#,
+            r#"gateway.yaml:16: upstreams.jobs.regions[0]: "nyc9" is not among the regions"#,
         ),
         (
             "regions: [nyc3]",
             "regions: [ams3]",
-            "gateway.yaml:15: upstreams.jobs.endpoints: ams3 has this upstream",
+            "gateway.yaml:16: upstreams.jobs.endpoints: ams3 has this upstream",
         ),
         (
             "health_check: {}",
             "health_check: {interval: 5}",
-            "gateway.yaml:15: upstreams.jobs.health_check.interval: \"5\" is not a duration",
+            "gateway.yaml:16: upstreams.jobs.health_check.interval: \"5\" is not a duration",
         ),
         (
             "prefix: /jobs",
             "prefix: jobs",
-            r#"gateway.yaml:18: routes[1].match.path.prefix: "jobs" must start with /"#,
+            r#"gateway.yaml:19: routes[1].match.path.prefix: "jobs" must start with /"#,
         ),
         (
             "0.0.0.0:8443",

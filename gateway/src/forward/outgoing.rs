@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use serving::drain::Drain;
 
 use super::body::{IdleBody, ResponseBody, Source};
-use super::headers::strip_hop_by_hop;
+use super::headers::{CARRIED_HOPS, strip_hop_by_hop};
 use super::upgrade::Upgrade;
 use crate::error::{Error, Retry};
 use crate::upstream::Client;
@@ -59,6 +59,7 @@ impl Outgoing {
     pub(super) fn headers(&self) -> HeaderMap {
         let mut headers = self.parts.headers.clone();
         strip_hop_by_hop(&mut headers);
+        headers.remove(CARRIED_HOPS);
         if let Some(upgrade) = &self.upgrade {
             upgrade.ask(&mut headers);
         }

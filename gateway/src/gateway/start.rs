@@ -63,8 +63,8 @@ pub enum StartError {
 pub struct Gateway {
     /// What answers requests.
     pub edge: Arc<Edge>,
-    /// Bound addresses of the listeners, in the order of the configuration.
-    pub listeners: Vec<SocketAddr>,
+    /// Names and bound addresses of the listeners, in the order of the configuration.
+    pub listeners: Vec<(String, SocketAddr)>,
     /// Bound address of the private listener.
     pub admin: SocketAddr,
     drain_timeout: Duration,
@@ -140,9 +140,13 @@ impl Gateway {
         });
         reload::check_endpoints(&edge);
         let gateway = Self {
-            listeners: listeners
+            listeners: config
+                .listeners
                 .iter()
-                .filter_map(|listener| listener.local_addr().ok())
+                .zip(&listeners)
+                .filter_map(|(file, listener)| {
+                    Some((file.name.clone(), listener.local_addr().ok()?))
+                })
                 .collect(),
             admin: admin_socket.local_addr().map_err(|source| BindError {
                 address: config.admin,

@@ -1,0 +1,289 @@
+//! The disk tier: restarts, damage, and disks that fail.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use asset_server::AssetServer;
+use http::StatusCode;
+use prometheus::Registry;
+
+use crate::support::{Store, config, eventually, get, header, metric, noise, start, with_disk};
+
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let folders = fs::read_dir(directory)
+        .expect("a directory")
+        .map(|entry| entry.expect("an entry").path());
+    folders
+        .filter(|folder| folder.is_dir())
+        .flat_map(|folder| {
+            fs::read_dir(folder)
+                .expect("a directory")
+                .map(|entry| entry.expect("an entry").path())
+        })
+        .collect()
+}
+
+fn stored(directory: &Path) -> usize {
+    files(directory)
+        .iter()
+        .filter(|file| file.extension().is_some_and(|e| e == "object"))
+        .count()
+}
+
+/// Ends a server and waits until its directory is free again.
+async fn stop(server: AssetServer, directory: &Path) {
+    drop(server);
+    let lock = fs::File::open(directory.join("lock")).expect("a lock");
+    eventually(|| lock.try_lock().is_ok_and(|()| lock.unlock().is_ok())).await;
+}
+
+#[tokio::test]
+async fn objects_survive_a_restart() {
+    let store = Store::start().await;
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let (small, large) = (noise(7, 1000), noise(8, 3_000_000));
+    store.put("small", &small);
+    store.put("large", &large);
+    let mut config = with_disk(config(store.config()), directory.path());
+    config.memory.max_object = 1 << 20;
+    let server = start(config.clone()).await;
+    get(&server, "/assets/small", &[]).await;
+    get(&server, "/assets/large", &[]).await;
+    eventually(|| stored(directory.path()) == 2).await;
+    stop(server, directory.path()).await;
+
+    let server = start(config).await;
+    for _ in 0..2 {
+        for (path, object) in [("/assets/small", &small), ("/assets/large", &large)] {
+            let (_, headers, body) = get(&server, path, &[]).await;
+            assert!(body == object[..], "{path}");
+            assert!(
+                header(&headers, "cache-status").starts_with("asset-test; hit"),
+                "{headers:?}"
+            );
+        }
+    }
+    let (_, _, part) = get(
+        &server,
+        "/assets/large",
+        &[("range", "bytes=100000-2000000")],
+    )
+    .await;
+    assert!(part == large[100_000..=2_000_000]);
+    assert_eq!((store.gets("small"), store.gets("large")), (1, 1));
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_never_served_but_fetched_again_and_counted() {
+    // Both through promotion into memory, and streamed from the file.
+    for max_object in [8 << 20, 100_000] {
+        let store = Store::start().await;
+        let object = noise(9, 1_000_000);
+        store.put("x", &object);
+        for damage in [
+            "header",
+            "meta",
+            "first block",
+            "last block",
+            "table",
+            "truncated",
+            "longer",
+            "empty",
+            "swapped",
+        ] {
+            let directory = tempfile::TempDir::new().expect("a directory");
+            let mut config = with_disk(config(store.config()), directory.path());
+            config.memory.max_object = max_object;
+            let server = start(config.clone()).await;
+            get(&server, "/assets/x", &[]).await;
+            eventually(|| stored(directory.path()) == 1).await;
+            stop(server, directory.path()).await;
+
+            let file = files(directory.path()).pop().expect("a file");
+            let mut bytes = fs::read(&file).expect("its bytes");
+            let length = bytes.len();
+            match damage {
+                "header" => bytes[20] ^= 1,
+                "meta" => bytes[60] ^= 0x40,
+                "first block" => bytes[5000] ^= 1,
+                "last block" => bytes[length - 1000] ^= 0x80,
+                "table" => bytes[length - 1] ^= 1,
+                "truncated" => bytes.truncate(length - 70_000),
+                "longer" => bytes.push(0),
+                "empty" => bytes.clear(),
+                _ => bytes.swap(20_000, 900_000),
+            }
+            if damage == "swapped" {
+                let a = bytes[20_000..20_010].to_vec();
+                bytes[20_000..20_010].copy_from_slice(&noise(10, 10));
+                assert_ne!(a, &bytes[20_000..20_010]);
+            }
+            fs::write(&file, &bytes).expect("written");
+
+            let registry = Registry::new();
+            let server = AssetServer::start(config, &registry)
+                .await
+                .expect("a server");
+            let (status, _, body) = get(&server, "/assets/x", &[]).await;
+            assert!(
+                status == StatusCode::OK && body == object,
+                "{damage} with {max_object}"
+            );
+            assert_eq!(
+                metric(&registry, "asset_server_corrupt_files_total"),
+                1.0,
+                "{damage} with {max_object}"
+            );
+            assert!(
+                get(&server, "/assets/x", &[]).await.2 == object,
+                "{damage} again"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn damage_under_a_running_server_is_completed_from_the_origin() {
+    let store = Store::start().await;
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let object = noise(11, 2_000_000);
+    store.put("x", &object);
+    let mut config = with_disk(config(store.config()), directory.path());
+    config.memory.max_object = 100_000;
+    let registry = Registry::new();
+    let server = AssetServer::start(config, &registry)
+        .await
+        .expect("a server");
+    get(&server, "/assets/x", &[]).await;
+    eventually(|| metric(&registry, "asset_server_fills_in_flight") == 0.0).await;
+    let file = files(directory.path()).pop().expect("a file");
+    let open = fs::OpenOptions::new()
+        .write(true)
+        .open(&file)
+        .expect("open");
+    std::os::unix::fs::FileExt::write_all_at(&open, b"damage", 1_500_000).expect("written");
+    let (_, _, body) = get(&server, "/assets/x", &[]).await;
+    assert!(body == object, "the rest came from the origin");
+    assert_eq!(metric(&registry, "asset_server_corrupt_files_total"), 1.0);
+}
+
+#[tokio::test]
+async fn what_a_crash_leaves_is_removed_at_the_next_start() {
+    let store = Store::start().await;
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let folder = directory.path().join("2a");
+    fs::create_dir(&folder).expect("a directory");
+    fs::write(folder.join("000000000000002a.partial"), noise(12, 5000)).expect("a file");
+    fs::write(folder.join("000000000000002a.object"), noise(13, 5000)).expect("a file");
+    fs::write(folder.join("notes.txt"), "what is this").expect("a file");
+    fs::write(directory.path().join("README"), "not in a folder of ours").expect("a file");
+    let server = start(with_disk(config(store.config()), directory.path())).await;
+    assert!(files(directory.path()).is_empty());
+    assert!(directory.path().join("README").exists());
+    drop(server);
+}
+
+#[tokio::test]
+async fn a_disk_that_cannot_be_used_is_left_out() {
+    let store = Store::start().await;
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let object = noise(14, 500_000);
+    store.put("x", &object);
+    let not_a_directory = directory.path().join("file");
+    fs::write(&not_a_directory, "").expect("a file");
+    for (path, size, max_object) in [
+        (not_a_directory, 1 << 30, 8 << 20),
+        (directory.path().join("small"), 1000, 100_000),
+    ] {
+        let mut config = with_disk(config(store.config()), &path);
+        config.memory.max_object = max_object;
+        config.disk.as_mut().expect("a disk").size = size;
+        let registry = Registry::new();
+        let server = AssetServer::start(config, &registry)
+            .await
+            .expect("a server");
+        for _ in 0..2 {
+            let (status, _, body) = get(&server, "/assets/x", &[]).await;
+            assert!(status == StatusCode::OK && body == object);
+        }
+        assert!(metric(&registry, "asset_server_disk_errors_total") >= 1.0);
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_in_the_middle_of_a_fill_costs_no_reader_a_byte() {
+    let store = Store::start().await;
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let (a, b) = (noise(15, 3_000_000), noise(16, 3_000_000));
+    store.put("a", &a);
+    store.put("b", &b);
+    let mut config = with_disk(config(store.config()), directory.path());
+    config.memory.max_object = 100_000;
+    let server = start(config).await;
+    get(&server, "/assets/a", &[]).await;
+    // The folders are gone: opening and renaming fail from now on.
+    eventually(|| stored(directory.path()) == 1).await;
+    for folder in fs::read_dir(directory.path())
+        .expect("a directory")
+        .map(|e| e.expect("an entry").path())
+        .filter(|p| p.is_dir())
+    {
+        fs::remove_dir_all(folder).expect("removed");
+    }
+    for _ in 0..2 {
+        assert!(get(&server, "/assets/b", &[]).await.2 == b);
+        assert!(get(&server, "/assets/a", &[]).await.2 == a);
+    }
+}
+
+#[tokio::test]
+async fn the_tier_stays_within_its_size() {
+    let store = Store::start().await;
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let mut config = with_disk(config(store.config()), directory.path());
+    config.disk.as_mut().expect("a disk").size = 1_000_000;
+    let registry = Registry::new();
+    let server = AssetServer::start(config, &registry)
+        .await
+        .expect("a server");
+    for i in 0..20 {
+        store.put(&format!("{i}"), &noise(i, 100_000));
+        get(&server, &format!("/assets/{i}"), &[]).await;
+    }
+    eventually(|| metric(&registry, "asset_server_fills_in_flight") == 0.0).await;
+    let total: u64 = files(directory.path())
+        .iter()
+        .map(|f| f.metadata().map_or(0, |m| m.len()))
+        .sum();
+    assert!(total <= 1_000_000 && total > 700_000, "{total}");
+    assert!(metric(&registry, "asset_server_evictions_total") >= 10.0);
+}
+
+#[tokio::test]
+async fn a_purge_is_not_undone_by_a_restart() {
+    let store = Store::start().await;
+    let directory = tempfile::TempDir::new().expect("a directory");
+    store.put("v1/x", b"old");
+    let config = with_disk(config(store.config()), directory.path());
+    let server = start(config.clone()).await;
+    get(&server, "/assets/v1/x", &[]).await;
+    eventually(|| stored(directory.path()) == 1).await;
+    store.put("v1/x", b"new");
+    let report = server
+        .purge(&asset_server::Purge::Prefix("/assets/v1/".into()))
+        .await;
+    assert_eq!((report.memory, report.disk), (1, 1));
+    stop(server, directory.path()).await;
+    let server = start(config).await;
+    assert_eq!(get(&server, "/assets/v1/x", &[]).await.2, "new");
+}
+
+#[tokio::test]
+async fn two_processes_do_not_share_a_directory() {
+    let store = Store::start().await;
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let config = with_disk(config(store.config()), directory.path());
+    let _first = start(config.clone()).await;
+    let second = AssetServer::start(config, &Registry::new()).await;
+    assert!(second.is_err_and(|error| error.to_string().contains("in use")));
+}
