@@ -15,10 +15,10 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use gateway::demo::ready::Ready;
 use gateway::demo::samples::Extent;
-use gateway::demo::{Options, World};
+use gateway::demo::{Options, Ready, World};
 use tempfile::TempDir;
+use tests::{Client, program};
 use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 
@@ -137,13 +137,16 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(world: &World, programs: PathBuf) -> Self {
+    fn new(world: &World) -> Self {
         let ready = world.ready();
         let mut urls = vec![&ready.global.http, &ready.global.https];
         for region in &ready.regions {
             urls.extend([&region.http, &region.admin]);
         }
         let ports = (DEMO_PORT..).zip(urls.into_iter().map(|url| port_of(url)));
+        // The pages' programs are those that were built with this test.
+        let [programs, ..] = ["gateway", "geo-db", "asset-server"].map(program);
+        let programs = programs.parent().expect("a program is in a directory").to_owned();
         Self { ports: ports.collect(), ready, programs }
     }
 
@@ -159,7 +162,9 @@ impl Stage {
                 continue;
             };
             let digits = number.bytes().take_while(u8::is_ascii_digit).count();
-            if let Some(documented) = number[..digits].parse::<u16>().ok().filter(|port| *port >= 1024) {
+            let documented = number[..digits].parse::<u16>().ok();
+            // What is smaller is the length of a network's prefix.
+            if let Some(documented) = documented.filter(|port| *port >= 1024) {
                 let port = self.ports.get(&documented).copied();
                 let port = port.unwrap_or_else(|| *page_ports.entry(documented).or_insert_with(free_port));
                 let _ = write!(adapted, "{}{port}", &rest[..1]);
@@ -204,6 +209,24 @@ impl Stage {
                 Some(format!("{}:{}: {fault}\n{}", page.name, block.line, block.commands))
             })
             .collect()
+    }
+
+    /// What an asset server exposes that runs as a process of its own.
+    async fn metrics_of_an_asset_server(&self) -> Result<String, String> {
+        let (http, admin) = (free_port(), free_port());
+        let script = format!(
+            "cat > asset-server.yaml <<'END'
+listeners: [{{address: \"127.0.0.1:{http}\"}}]
+admin: {{address: \"127.0.0.1:{admin}\"}}
+assets:
+  mounts: [{{path: /assets/, origin: {{directory: {{path: .}}}}}}]
+  disk: {{path: cache, size: 10MiB}}
+END
+asset-server run --config asset-server.yaml 2> log & trap 'kill $!; wait' EXIT
+curl -s --retry 9 --retry-connrefused http://127.0.0.1:{admin}/metrics || cat log"
+        );
+        let directory = TempDir::new().expect("a directory can be made");
+        self.bash(&script, directory.path()).await
     }
 
     fn copy(&self, from: &Path, to: &Path, ports: &mut BTreeMap<u16, u16>) {
@@ -346,22 +369,20 @@ fn commands_that_are_not_run_say_why() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn documented_commands_and_metrics_are_those_of_a_running_edge() {
-    let test = std::env::current_exe().expect("a test is a program");
-    let programs = test.ancestors().nth(2).expect("it is in target/…/deps").to_owned();
     let world = World::start(&Options {
-        binary: programs.join("gateway"),
+        binary: program("gateway"),
         port: 0,
         extent: Extent::Small,
         distance: true,
         slow_start: "2s".to_owned(),
     });
     let world = world.await.expect("the demo starts");
-    let stage = Stage::new(&world, programs);
+    let stage = Stage::new(&world);
 
     let pages = pages();
     let runs = pages.iter().map(|page| stage.run(page));
     let mut faults = futures_util::future::join_all(runs).await.concat();
-    faults.extend(metrics_faults(&stage.ready).await);
+    faults.extend(metrics_faults(&stage).await);
     world.stop().await.expect("the demo ends");
     assert!(faults.is_empty(), "{} faults:\n\n{}", faults.len(), faults.join("\n\n"));
 }
@@ -395,7 +416,9 @@ fn links(text: &str) -> impl Iterator<Item = &str> {
 
 #[test]
 fn every_key_of_the_configuration_is_documented() {
-    let schema = schemars_of_gateway();
+    let printed = std::process::Command::new(program("gateway")).arg("schema").output();
+    let schema: serde_json::Value =
+        serde_json::from_slice(&printed.expect("the gateway runs").stdout).expect("a schema is JSON");
     let example = std::fs::read_to_string(root().join("gateway/config/gateway.example.yaml"));
     let example = example.expect("the example is there");
     let page = Page::read("docs/configuration.md").text;
@@ -406,40 +429,35 @@ fn every_key_of_the_configuration_is_documented() {
     }
 }
 
-fn schemars_of_gateway() -> serde_json::Value {
-    let test = std::env::current_exe().expect("a test is a program");
-    let programs = test.ancestors().nth(2).expect("it is in target/…/deps");
-    let printed = std::process::Command::new(programs.join("gateway")).arg("schema").output();
-    serde_json::from_slice(&printed.expect("the gateway runs").stdout).expect("a schema is JSON")
-}
-
 // === Metrics ===
 
 /// A metric family: kind, and names of its labels.
 type Families = BTreeMap<String, (String, BTreeSet<String>)>;
 
-async fn metrics_faults(ready: &Ready) -> Vec<String> {
-    let region = &ready.regions[0];
-    let get = |url: String| async move { reqwest::get(url).await?.text().await };
+async fn metrics_faults(stage: &Stage) -> Vec<String> {
+    let region = &stage.ready.regions[0];
     // A family whose labels are looked up is there from its first use on.
-    let _ = get(format!("{}/nowhere", region.http)).await;
-    let exposed = match get(format!("{}/metrics", region.admin)).await {
-        Ok(text) => exposed(&text),
-        Err(error) => return vec![format!("no metrics: {error}")],
+    Client::new(&region.http, "127.0.0.1").get("/nowhere").await;
+    let gateway = Client::new(&region.admin, "127.0.0.1").get("/metrics").await;
+    let alone = match stage.metrics_of_an_asset_server().await {
+        Ok(metrics) => metrics,
+        Err(fault) => return vec![format!("no metrics of an asset server: {fault}")],
     };
+    let mut exposed = families(&String::from_utf8_lossy(&gateway.body));
+    exposed.extend(families(&alone));
     let documented = documented(&Page::read("docs/metrics.md").text);
     let names: BTreeSet<&String> = exposed.keys().chain(documented.keys()).collect();
     let differing = names.into_iter().filter(|name| exposed.get(*name) != documented.get(*name));
     differing
         .map(|name| {
             let (is, says) = (exposed.get(name), documented.get(name));
-            format!("docs/metrics.md: {name}: a gateway has {is:?}, the page says {says:?}")
+            format!("docs/metrics.md: {name}: the servers have {is:?}, the page says {says:?}")
         })
         .collect()
 }
 
 /// Families in the text format of Prometheus.
-fn exposed(text: &str) -> Families {
+fn families(text: &str) -> Families {
     let mut families = Families::new();
     for line in text.lines() {
         if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
