@@ -49,8 +49,12 @@ struct Page {
 
 impl Page {
     fn read(name: &str) -> Self {
-        let text = std::fs::read_to_string(root().join(name)).expect("the page is in the repository");
-        Self { name: name.to_owned(), text }
+        let text =
+            std::fs::read_to_string(root().join(name)).expect("the page is in the repository");
+        Self {
+            name: name.to_owned(),
+            text,
+        }
     }
 
     fn blocks(&self) -> Vec<Block> {
@@ -146,8 +150,15 @@ impl Stage {
         let ports = (DEMO_PORT..).zip(urls.into_iter().map(|url| port_of(url)));
         // The pages' programs are those that were built with this test.
         let [programs, ..] = ["gateway", "geo-db", "asset-server"].map(program);
-        let programs = programs.parent().expect("a program is in a directory").to_owned();
-        Self { ports: ports.collect(), ready, programs }
+        let programs = programs
+            .parent()
+            .expect("a program is in a directory")
+            .to_owned();
+        Self {
+            ports: ports.collect(),
+            ready,
+            programs,
+        }
     }
 
     /// `text` with addresses that work here. What is a free port once stays it for the page.
@@ -166,14 +177,18 @@ impl Stage {
             // What is smaller is the length of a network's prefix.
             if let Some(documented) = documented.filter(|port| *port >= 1024) {
                 let port = self.ports.get(&documented).copied();
-                let port = port.unwrap_or_else(|| *page_ports.entry(documented).or_insert_with(free_port));
+                let port =
+                    port.unwrap_or_else(|| *page_ports.entry(documented).or_insert_with(free_port));
                 let _ = write!(adapted, "{}{port}", &rest[..1]);
                 rest = &number[digits..];
             }
         }
         adapted.push_str(rest);
         adapted
-            .replace("https://ams3.digitaloceanspaces.com", &self.ready.s3.endpoint)
+            .replace(
+                "https://ams3.digitaloceanspaces.com",
+                &self.ready.s3.endpoint,
+            )
             .replace("example-assets", &self.ready.s3.bucket)
             .replace("SPACES_KEY", &self.ready.s3.access_key)
             .replace("SPACES_SECRET", &self.ready.s3.secret_key)
@@ -181,14 +196,22 @@ impl Stage {
 
     /// Runs a page. Returns what is wrong with it, one entry a fault.
     async fn run(&self, page: &Page) -> Vec<String> {
-        let blocks: Vec<Block> = page.blocks().into_iter().filter(|block| block.runs).collect();
+        let blocks: Vec<Block> = page
+            .blocks()
+            .into_iter()
+            .filter(|block| block.runs)
+            .collect();
         if blocks.is_empty() {
             return Vec::new();
         }
         let directory = TempDir::new().expect("a directory can be made");
         let mut ports = BTreeMap::new();
         if page.name.starts_with("deploy/") {
-            self.copy(&root().join("deploy/local"), &directory.path().join("deploy/local"), &mut ports);
+            self.copy(
+                &root().join("deploy/local"),
+                &directory.path().join("deploy/local"),
+                &mut ports,
+            );
         }
         let mut script = String::from("exec 2>&1\ntrap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n");
         for (number, block) in blocks.iter().enumerate() {
@@ -206,7 +229,10 @@ impl Stage {
         faults
             .filter_map(|(number, block)| {
                 let fault = judge(number, block, &output)?;
-                Some(format!("{}:{}: {fault}\n{}", page.name, block.line, block.commands))
+                Some(format!(
+                    "{}:{}: {fault}\n{}",
+                    page.name, block.line, block.commands
+                ))
             })
             .collect()
     }
@@ -254,7 +280,10 @@ curl -s --retry 9 --retry-connrefused http://127.0.0.1:{admin}/metrics || cat lo
             .current_dir(directory)
             .env("PATH", format!("{}:{path}", self.programs.display()))
             .env("S3", &self.ready.s3.endpoint)
-            .env("NYC3_CONFIG", region("nyc3").map_or("", |region| &region.config))
+            .env(
+                "NYC3_CONFIG",
+                region("nyc3").map_or("", |region| &region.config),
+            )
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .process_group(0)
@@ -267,7 +296,10 @@ curl -s --retry 9 --retry-connrefused http://127.0.0.1:{admin}/metrics || cat lo
         let ended = tokio::time::timeout(PAGE_TIMEOUT, pipe.read_to_end(&mut output)).await;
         // Whatever a page has started and not ended.
         if let Some(group) = group {
-            let kill = Command::new("kill").args(["-9", "--", &group]).stderr(Stdio::null()).status();
+            let kill = Command::new("kill")
+                .args(["-9", "--", &group])
+                .stderr(Stdio::null())
+                .status();
             let _ = kill.await;
         }
         let output = String::from_utf8_lossy(&output).into_owned();
@@ -299,7 +331,10 @@ fn free_port() -> u16 {
 fn judge(number: usize, block: &Block, output: &str) -> Option<String> {
     let begin = format!("@@begin {number}\n");
     let end = format!("\n@@end {number} ");
-    let Some((printed, after)) = output.split_once(&begin).and_then(|(_, rest)| rest.split_once(&end)) else {
+    let Some((printed, after)) = output
+        .split_once(&begin)
+        .and_then(|(_, rest)| rest.split_once(&end))
+    else {
         return Some("the shell ended before this block did".to_owned());
     };
     let status = after.lines().next().unwrap_or_default();
@@ -308,7 +343,9 @@ fn judge(number: usize, block: &Block, output: &str) -> Option<String> {
     }
     let missing = block.expected.iter().find(|expected| {
         let expected = single_spaced(expected);
-        !printed.lines().any(|line| is_like(&single_spaced(line), &expected))
+        !printed
+            .lines()
+            .any(|line| is_like(&single_spaced(line), &expected))
     })?;
     Some(format!("should print {missing:?}, but prints\n{printed}"))
 }
@@ -362,21 +399,25 @@ fn commands_that_are_not_run_say_why() {
     for page in pages() {
         for block in page.blocks() {
             let good = block.runs || block.reason.is_some();
-            assert!(good, "{}:{}: no HTML comment says why this is not run", page.name, block.line);
+            assert!(
+                good,
+                "{}:{}: no HTML comment says why this is not run",
+                page.name, block.line
+            );
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn documented_commands_and_metrics_are_those_of_a_running_edge() {
-    let world = World::start(&Options {
+    let options = Options {
         binary: program("gateway"),
         port: 0,
         extent: Extent::Small,
         distance: true,
         slow_start: "2s".to_owned(),
-    });
-    let world = world.await.expect("the demo starts");
+    };
+    let world = World::start(&options).await.expect("the demo starts");
     let stage = Stage::new(&world);
 
     let pages = pages();
@@ -384,7 +425,12 @@ async fn documented_commands_and_metrics_are_those_of_a_running_edge() {
     let mut faults = futures_util::future::join_all(runs).await.concat();
     faults.extend(metrics_faults(&stage).await);
     world.stop().await.expect("the demo ends");
-    assert!(faults.is_empty(), "{} faults:\n\n{}", faults.len(), faults.join("\n\n"));
+    assert!(
+        faults.is_empty(),
+        "{} faults:\n\n{}",
+        faults.len(),
+        faults.join("\n\n")
+    );
 }
 
 #[test]
@@ -399,33 +445,75 @@ fn every_relative_link_leads_to_a_file() {
         let folder = root().join(&name);
         let folder = folder.parent().expect("a page is in a folder");
         for target in links(&page.text) {
-            let path = target.split('#').next().unwrap_or_default();
-            let elsewhere = path.contains("://") || path.starts_with("mailto:");
-            if !path.is_empty() && !elsewhere && !folder.join(path).exists() {
+            let (path, heading) = target.split_once('#').unwrap_or((target, ""));
+            if path.contains("://") {
+                continue;
+            }
+            let file = if path.is_empty() {
+                root().join(&name)
+            } else {
+                folder.join(path)
+            };
+            let found = file.exists()
+                && (heading.is_empty()
+                    || std::fs::read_to_string(&file)
+                        .is_ok_and(|text| headings(&text).any(|known| known == heading)));
+            if !found {
                 broken.push(format!("{name}: {target}"));
             }
         }
     }
-    assert!(broken.is_empty(), "links to nothing:\n{}", broken.join("\n"));
+    assert!(
+        broken.is_empty(),
+        "links to nothing:\n{}",
+        broken.join("\n")
+    );
 }
 
 /// Targets of `[text](target)`.
 fn links(text: &str) -> impl Iterator<Item = &str> {
-    text.split("](").skip(1).filter_map(|rest| rest.split(')').next())
+    text.split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next())
+}
+
+/// Headings as links name them: lower case, hyphens for spaces, nothing else but letters and digits.
+fn headings(text: &str) -> impl Iterator<Item = String> {
+    text.lines()
+        .filter(|line| line.starts_with('#'))
+        .map(|line| {
+            let heading = line.trim_start_matches('#').trim().to_lowercase();
+            let kept = heading
+                .chars()
+                .filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c));
+            kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+        })
 }
 
 #[test]
 fn every_key_of_the_configuration_is_documented() {
-    let printed = std::process::Command::new(program("gateway")).arg("schema").output();
+    let printed = std::process::Command::new(program("gateway"))
+        .arg("schema")
+        .output();
     let schema: serde_json::Value =
-        serde_json::from_slice(&printed.expect("the gateway runs").stdout).expect("a schema is JSON");
+        serde_json::from_slice(&printed.expect("the gateway runs").stdout)
+            .expect("a schema is JSON");
     let example = std::fs::read_to_string(root().join("gateway/config/gateway.example.yaml"));
     let example = example.expect("the example is there");
     let page = Page::read("docs/configuration.md").text;
-    let keys = schema["properties"].as_object().expect("a configuration has keys").keys();
+    let keys = schema["properties"]
+        .as_object()
+        .expect("a configuration has keys")
+        .keys();
     for key in keys {
-        assert!(example.contains(&format!("\n{key}:")), "{key} is not in the example file");
-        assert!(page.contains(&format!("`{key}`")), "{key} is not in docs/configuration.md");
+        assert!(
+            example.contains(&format!("\n{key}:")),
+            "{key} is not in the example file"
+        );
+        assert!(
+            page.contains(&format!("`{key}`")),
+            "{key} is not in docs/configuration.md"
+        );
     }
 }
 
@@ -438,7 +526,9 @@ async fn metrics_faults(stage: &Stage) -> Vec<String> {
     let region = &stage.ready.regions[0];
     // A family whose labels are looked up is there from its first use on.
     Client::new(&region.http, "127.0.0.1").get("/nowhere").await;
-    let gateway = Client::new(&region.admin, "127.0.0.1").get("/metrics").await;
+    let gateway = Client::new(&region.admin, "127.0.0.1")
+        .get("/metrics")
+        .await;
     let alone = match stage.metrics_of_an_asset_server().await {
         Ok(metrics) => metrics,
         Err(fault) => return vec![format!("no metrics of an asset server: {fault}")],
@@ -447,7 +537,9 @@ async fn metrics_faults(stage: &Stage) -> Vec<String> {
     exposed.extend(families(&alone));
     let documented = documented(&Page::read("docs/metrics.md").text);
     let names: BTreeSet<&String> = exposed.keys().chain(documented.keys()).collect();
-    let differing = names.into_iter().filter(|name| exposed.get(*name) != documented.get(*name));
+    let differing = names
+        .into_iter()
+        .filter(|name| exposed.get(*name) != documented.get(*name));
     differing
         .map(|name| {
             let (is, says) = (exposed.get(name), documented.get(name));
@@ -460,7 +552,10 @@ async fn metrics_faults(stage: &Stage) -> Vec<String> {
 fn families(text: &str) -> Families {
     let mut families = Families::new();
     for line in text.lines() {
-        if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+        if let Some((name, kind)) = line
+            .strip_prefix("# TYPE ")
+            .and_then(|rest| rest.split_once(' '))
+        {
             families.insert(name.to_owned(), (kind.to_owned(), BTreeSet::new()));
             continue;
         }
@@ -468,9 +563,15 @@ fn families(text: &str) -> Families {
             continue;
         };
         let suffixes = ["", "_bucket", "_sum", "_count"];
-        let name = suffixes.iter().find_map(|suffix| sample.strip_suffix(suffix).filter(|name| families.contains_key(*name)));
+        let name = suffixes.iter().find_map(|suffix| {
+            sample
+                .strip_suffix(suffix)
+                .filter(|name| families.contains_key(*name))
+        });
         if let Some((_, known)) = name.and_then(|name| families.get_mut(name)) {
-            let labels = labels.split("\",").filter_map(|label| label.split_once("=\""));
+            let labels = labels
+                .split("\",")
+                .filter_map(|label| label.split_once("=\""));
             let labels = labels.map(|(label, _)| label.trim_start_matches('}').to_owned());
             known.extend(labels.filter(|label| label != "le"));
         }
@@ -486,7 +587,10 @@ fn documented(text: &str) -> Families {
         let [_, name, kind, labels, ..] = cells.as_slice() else {
             continue;
         };
-        let Some(name) = name.strip_prefix('`').and_then(|name| name.strip_suffix('`')) else {
+        let Some(name) = name
+            .strip_prefix('`')
+            .and_then(|name| name.strip_suffix('`'))
+        else {
             continue;
         };
         if !["counter", "gauge", "histogram"].contains(kind) {
