@@ -18,7 +18,7 @@ use std::time::Duration;
 use gateway::demo::samples::Extent;
 use gateway::demo::{Options, Ready, World};
 use tempfile::TempDir;
-use tests::{Client, program};
+use tests::{Client, eventually, program};
 use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 
@@ -249,7 +249,7 @@ assets:
   disk: {{path: cache, size: 10MiB}}
 END
 asset-server run --config asset-server.yaml 2> log & trap 'kill $!; wait' EXIT
-curl -s --retry 9 --retry-connrefused http://127.0.0.1:{admin}/metrics || cat log"
+curl -s --retry 5 --retry-connrefused http://127.0.0.1:{admin}/metrics || cat log"
         );
         let directory = TempDir::new().expect("a directory can be made");
         self.bash(&script, directory.path()).await
@@ -419,6 +419,16 @@ async fn documented_commands_and_metrics_are_those_of_a_running_edge() {
     };
     let world = World::start(&options).await.expect("the demo starts");
     let stage = Stage::new(&world);
+    // Readers come to a demo that has been up for a while.
+    for region in &stage.ready.regions {
+        let client = Client::new(&region.admin, "127.0.0.1");
+        let all_up = async || {
+            let regions = client.get("/api/v1/regions").await.json();
+            let regions = regions.as_array().cloned().unwrap_or_default();
+            !regions.is_empty() && regions.iter().all(|region| region["status"] == "up")
+        };
+        eventually("the regions see each other up", all_up).await;
+    }
 
     let pages = pages();
     let runs = pages.iter().map(|page| stage.run(page));
