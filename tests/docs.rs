@@ -505,7 +505,10 @@ fn every_top_level_key_is_in_its_example_and_on_the_page() {
     let page = Page::read("docs/configuration.md").text;
     for (server, example) in [
         ("gateway", "gateway/config/gateway.example.yaml"),
-        ("asset-server", "asset-server/config/asset-server.example.yaml"),
+        (
+            "asset-server",
+            "asset-server/config/asset-server.example.yaml",
+        ),
     ] {
         let schema = std::process::Command::new(program(server))
             .arg("schema")
