@@ -48,6 +48,10 @@ pub struct Record {
     pub permit: Option<Permit>,
     /// The endpoint's place.
     pub claim: Option<Claim>,
+    /// Whether another region asks how we are, which is not worth a line.
+    pub is_check: bool,
+    /// The part of the time that waited for the cache or an upstream.
+    pub inner: Option<(&'static str, Duration)>,
     /// Time until the response's headers.
     pub headers_after: Duration,
     status: StatusCode,
@@ -74,6 +78,8 @@ impl Record {
             error: None,
             permit: None,
             claim: None,
+            is_check: false,
+            inner: None,
             headers_after: Duration::ZERO,
             status: StatusCode::OK,
             cache_status: None,
@@ -106,6 +112,9 @@ impl Record {
     }
 
     fn write(&self, regions: &RegionSet, complete: bool) {
+        if self.is_check {
+            return;
+        }
         let name = |region: RegionIndex| regions.of(region).name.as_str();
         tracing::info!(
             target: ACCESS,

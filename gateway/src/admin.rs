@@ -19,7 +19,7 @@ use crate::route::Action;
 use crate::steering::explain;
 
 /// Everything the private listener answers.
-pub fn router(edge: Arc<Edge>, token: Option<Secret>) -> Router {
+pub fn router(edge: &Arc<Edge>, token: Option<Secret>) -> Router {
     let readiness = edge.clone();
     let shared = serving::admin::router(edge.registry.clone(), edge.drain.clone(), move || {
         findings(&readiness)
@@ -155,7 +155,7 @@ async fn routes(State(edge): State<Arc<Edge>>) -> Response {
         let matcher = &route.matcher;
         json!({
             "name": route.name,
-            "match": {"host": format!("{:?}", matcher.host), "path": format!("{:?}", matcher.path)},
+            "match": {"host": matcher.host.to_string(), "path": matcher.path.to_string()},
             "steering": route.steering,
             "action": action,
         })

@@ -23,6 +23,12 @@ impl TrustedProxies {
         Self(networks)
     }
 
+    /// These networks and those of `others`.
+    #[must_use]
+    pub fn and(&self, others: &Self) -> Self {
+        Self([&self.0[..], &others.0].concat())
+    }
+
     /// Whether `ip` is in one of them.
     pub fn contains(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();

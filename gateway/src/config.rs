@@ -4,6 +4,8 @@
 
 mod file;
 
+mod fixed;
+
 mod resolve;
 
 use std::path::Path;
@@ -15,6 +17,7 @@ pub use self::file::{
     ListenerFile, LocationFile, MatchFile, PathFile, RegionCheckFile, RegionFile, RouteFile,
     SteeringFile, TimeoutsFile, UpstreamFile,
 };
+pub use self::fixed::Fixed;
 pub use self::resolve::{
     ActionConfig, AssetServerConfig, Config, ListenerConfig, RouteConfig, UpstreamConfig,
 };

@@ -18,6 +18,7 @@ use serving::drain::Drain;
 pub use self::start::{Gateway, StartError};
 use crate::admission::Admission;
 use crate::client_addr::TrustedProxies;
+use crate::config::Fixed;
 use crate::forward::Mesh;
 use crate::metrics::Metrics;
 use crate::region::{HealthPolicy, Hearsay, MAX_REGIONS, RegionIndex, RegionSet, Status};
@@ -45,6 +46,8 @@ pub struct Edge {
     pub assets: Option<Assets>,
     /// What may change while we run.
     pub settings: ArcSwap<Settings>,
+    /// The configuration that only a restart changes.
+    pub fixed: Fixed,
     /// How many requests may be inside.
     pub admission: Admission,
     /// What is counted.

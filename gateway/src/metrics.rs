@@ -4,13 +4,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use geo_db::GeoDb;
 use http::StatusCode;
+use prometheus::PullingGauge;
 use prometheus::core::Collector;
 use prometheus::{
-    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
-    Registry, Result,
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
+    Result,
 };
 
+use crate::admission::Admission;
 use crate::region::{HealthPolicy, Region, RegionIndex, RegionSet, Status};
 
 /// Seconds: a memory hit takes a tenth of a millisecond, an ocean a quarter of a second, an upload minutes.
@@ -23,8 +26,6 @@ const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 /// The families that live as long as the process.
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    /// Requests inside now.
-    pub in_flight: IntGauge,
     /// Requests sent again after a failed attempt.
     pub retries: IntCounter,
     /// Configuration files taken over.
@@ -92,10 +93,6 @@ impl Metrics {
                 .collect()
         };
         Ok(Self {
-            in_flight: add(
-                registry,
-                IntGauge::new("gateway_requests_in_flight", "Requests being answered now.")?,
-            )?,
             retries: add(
                 registry,
                 IntCounter::new(
@@ -172,6 +169,29 @@ impl Metrics {
                 .set(rtt.as_secs_f64());
         }
     }
+}
+
+/// Registers what is read where it is kept, when somebody asks for it.
+pub fn register_pulled(registry: &Registry, admission: &Admission, geo: &GeoDb) -> Result<()> {
+    let pulled = |name: &str, help: &str, value: Box<dyn Fn() -> f64 + Send + Sync>| {
+        registry.register(Box::new(PullingGauge::new(name, help, value)?))
+    };
+    let (admission, applied, refused) = (admission.clone(), geo.clone(), geo.clone());
+    pulled(
+        "gateway_requests_in_flight",
+        "Requests being answered now.",
+        Box::new(move || admission.in_flight() as f64),
+    )?;
+    pulled(
+        "geo_db_reloads",
+        "Reloads of geo data since the start.",
+        Box::new(move || applied.reload_counts().succeeded as f64),
+    )?;
+    pulled(
+        "geo_db_reloads_refused",
+        "Geo data files refused since the start; the data before goes on.",
+        Box::new(move || refused.reload_counts().failed as f64),
+    )
 }
 
 fn add<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> Result<C> {

@@ -20,7 +20,7 @@ use crate::access_log::{Record, Recorded};
 use crate::error::{Error, Verdict};
 use crate::forward::{CARRIED_HOPS, Forwarded, Outgoing, ResponseBody, to_region, to_upstream};
 use crate::gateway::{Assets, Edge, Settings};
-use crate::region::{HEALTH_PATH, Observation, Report};
+use crate::region::{HEALTH_PATH, Observation, Region, Report};
 use crate::request_id::{self, REQUEST_ID};
 use crate::rescue;
 use crate::route::{Action, Route, SteeringMode};
@@ -60,8 +60,11 @@ pub async fn respond(
         peer.tls
     };
 
+    record.is_check = from_region && request.parts.uri.path() == HEALTH_PATH;
+
     // From here down anything may fail; from here up there is always a response.
-    let answered = rescue::from_panic(answer(&edge, &settings, &mut request, hops, &mut record)).await;
+    let answered =
+        rescue::from_panic(answer(&edge, &settings, &mut request, hops, &mut record)).await;
     let response = answered.unwrap_or_else(|error| problem(&edge, &error, &mut record));
     record.take_from(request.parts);
     finish(edge, response, record)
@@ -84,7 +87,7 @@ async fn answer(
     // Host, path, method, headers -> route.
     let parts = &request.parts;
     record.host = host(parts, hops > 0)?;
-    if parts.uri.path() == HEALTH_PATH {
+    if record.is_check {
         return Ok(health_report(edge));
     }
     let name = without_port(record.host.to_str().map_err(|_| Error::InvalidHost)?);
@@ -125,6 +128,10 @@ async fn serve_elsewhere(
     record: &mut Record,
 ) -> Result<Response<ResponseBody>, Error> {
     let forwarded = forwarded(edge, record);
+    // Regions that do not take each other for peers would carry it back and forth for ever.
+    if forwarded.has_passed(&request.parts.headers) {
+        return Err(Error::Loop);
+    }
     let mut failure = Error::NoUsableRegion;
     edge.mesh.retry_budget.earn();
     for (attempt, place) in decision.usable().enumerate() {
@@ -134,7 +141,11 @@ async fn serve_elsewhere(
         let region = edge.regions.of(place.region);
         if let (SteeringMode::Redirect, Some(url)) = (route.steering, &region.public_url) {
             record.region = place.region;
-            return redirect(StatusCode::TEMPORARY_REDIRECT, &format!("{url}*"), &request.parts);
+            return redirect(
+                StatusCode::TEMPORARY_REDIRECT,
+                &format!("{url}*"),
+                &request.parts,
+            );
         }
         if attempt > 0 {
             if !(request.may_retry(&failure) && edge.mesh.retry_budget.spend()) {
@@ -142,7 +153,16 @@ async fn serve_elsewhere(
             }
             edge.metrics.retries.inc();
         }
-        match to_region(&edge.mesh, region, FIRST_HOP, request, &forwarded, &edge.drain).await {
+        match to_region(
+            &edge.mesh,
+            region,
+            FIRST_HOP,
+            request,
+            &forwarded,
+            &edge.drain,
+        )
+        .await
+        {
             Ok(response) => {
                 record.region = place.region;
                 return Ok(response);
@@ -169,10 +189,19 @@ async fn serve_here(
     record: &mut Record,
 ) -> Result<Response<ResponseBody>, Error> {
     let (upstream, strip_prefix) = match (&route.action, &edge.assets) {
-        (Action::Upstream { upstream, strip_prefix }, _) => (upstream, strip_prefix.as_deref()),
+        (
+            Action::Upstream {
+                upstream,
+                strip_prefix,
+            },
+            _,
+        ) => (upstream, strip_prefix.as_deref()),
         (_, Some(Assets::Embedded(server))) => {
             request.parts.headers.insert(REQUEST_ID, record.id.clone());
-            return Ok(server.respond(&request.parts).await.map(ResponseBody::Asset));
+            let started = Instant::now();
+            let response = server.respond(&request.parts).await;
+            record.inner = Some(("cache", started.elapsed()));
+            return Ok(response.map(ResponseBody::Asset));
         }
         (_, Some(Assets::Remote(upstream))) => (upstream, None),
         (_, None) => return Err(Error::NoUsableEndpoint),
@@ -184,7 +213,7 @@ async fn serve_here(
     record.claim = Some(claim);
     // What an upstream says about regions is not ours to pass on.
     response.headers_mut().remove(EDGE_REGION);
-    append_timing(&mut response, "upstream", started.elapsed());
+    record.inner = Some(("upstream", started.elapsed()));
     Ok(response)
 }
 
@@ -209,7 +238,9 @@ fn finish(
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, record.id.clone());
     headers.insert(EDGE_REGION, edge.regions.of(record.region).header.clone());
-    append_timing(&mut response, "edge", record.headers_after);
+    if let Some(timing) = server_timing(edge.regions.own(), &record) {
+        headers.append(SERVER_TIMING, timing);
+    }
     if let Some(route) = &record.route {
         route.metrics.count(response.status());
         if route.action.is_steered() {
@@ -334,18 +365,28 @@ fn health_report(edge: &Edge) -> Response<ResponseBody> {
     )
 }
 
-/// Adds one metric to `Server-Timing` (W3C Server Timing, section 2), in milliseconds.
-fn append_timing(response: &mut Response<ResponseBody>, name: &str, elapsed: Duration) {
-    let micros = elapsed.as_micros();
-    let mut text = [0_u8; 48];
+/// `Server-Timing` (W3C Server Timing, section 2) in milliseconds: the whole of it here, and the part of
+/// it that waited for the cache or an upstream.
+fn server_timing(region: &Region, record: &Record) -> Option<HeaderValue> {
+    let mut text = [0_u8; 128];
     let mut rest = &mut text[..];
-    if write!(rest, "{name};dur={}.{:03}", micros / 1000, micros % 1000).is_err() {
-        return;
+    let mut metric = |name: &str, elapsed: Duration, end: &str| {
+        let micros = elapsed.as_micros();
+        write!(
+            rest,
+            "{name};dur={}.{:03}{end}",
+            micros / 1000,
+            micros % 1000
+        )
+        .ok()
+    };
+    if let Some((name, elapsed)) = record.inner {
+        metric(name, elapsed, ", ")?;
     }
+    metric("edge", record.headers_after, ";desc=")?;
+    write!(rest, "{}", region.name).ok()?;
     let left = rest.len();
-    if let Ok(value) = HeaderValue::from_bytes(&text[..text.len() - left]) {
-        response.headers_mut().append(SERVER_TIMING, value);
-    }
+    HeaderValue::from_bytes(&text[..text.len() - left]).ok()
 }
 
 #[cfg(test)]

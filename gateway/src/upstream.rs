@@ -31,6 +31,8 @@ pub struct Upstream {
     pub health_check: Option<HealthCheck>,
     /// Bounds how many of its requests may be retries.
     pub retry_budget: RetryBudget,
+    /// Counts those retries.
+    pub retries: prometheus::IntCounter,
     /// Its connections.
     pub client: Client,
 }

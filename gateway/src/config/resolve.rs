@@ -19,6 +19,7 @@ use super::file::{
     ActionFile, AssetServerFile, File, GeoFile, HealthCheckFile, LimitsFile, ListenerFile,
     MatchFile, PathFile, RegionFile, TimeoutsFile, UpstreamFile,
 };
+use super::fixed::Fixed;
 use crate::client_addr::TrustedProxies;
 use crate::gateway::RegionCheck;
 use crate::region::{Address, HealthPolicy, MAX_REGIONS, Region, RegionSet};
@@ -66,6 +67,8 @@ pub struct Config {
     pub routes: Vec<RouteConfig>,
     /// Time that requests in flight have to finish.
     pub drain_timeout: Duration,
+    /// What only a restart changes.
+    pub fixed: Fixed,
 }
 
 /// One address to listen on.
@@ -155,6 +158,7 @@ impl Config {
 }
 
 pub(super) fn resolve(file: File, directory: &Path) -> Result<Config, Invalid> {
+    let fixed = Fixed::of(&file);
     unique(
         "regions",
         "name",
@@ -261,6 +265,7 @@ pub(super) fn resolve(file: File, directory: &Path) -> Result<Config, Invalid> {
         upstreams,
         routes,
         drain_timeout: file.drain_timeout.get(),
+        fixed,
     })
 }
 

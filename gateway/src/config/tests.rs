@@ -73,7 +73,7 @@ fn collect_keys(schema: &serde_json::Value, keys: &mut std::collections::BTreeSe
             map.values().for_each(|value| collect_keys(value, keys));
         }
         serde_json::Value::Array(values) => {
-            values.iter().for_each(|value| collect_keys(value, keys))
+            values.iter().for_each(|value| collect_keys(value, keys));
         }
         _ => {}
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::{Instant, sleep};
 
 /// A gateway process and how to start it.
@@ -22,6 +22,8 @@ pub struct RegionProcess {
     pub(super) http: SocketAddr,
     pub(super) admin: SocketAddr,
     pub(super) child: Option<Child>,
+    /// Kept apart from the child, because waiting for a child closes its standard input.
+    pub(super) stdin: Option<ChildStdin>,
 }
 
 /// How long a gateway may take until it is ready.
@@ -56,14 +58,16 @@ impl RegionProcess {
     /// Starts the process; [`RegionProcess::ready`] waits for it.
     pub fn start(&mut self) -> io::Result<()> {
         let log = File::options().create(true).append(true).open(&self.log)?;
-        let child = Command::new(&self.binary)
-            .args(["run", "--config"])
+        let mut child = Command::new(&self.binary)
+            .args(["run", "--until-stdin-ends", "--config"])
             .arg(&self.config)
-            .stdin(Stdio::null())
+            // Held open by this process alone: however it ends, the region ends, too.
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(log)
             .kill_on_drop(true)
             .spawn()?;
+        self.stdin = child.stdin.take();
         self.child = Some(child);
         Ok(())
     }

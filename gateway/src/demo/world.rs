@@ -162,6 +162,7 @@ impl World {
                 http,
                 admin,
                 child: None,
+                stdin: None,
             });
         }
         for region in &mut regions {

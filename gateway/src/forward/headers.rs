@@ -62,6 +62,17 @@ impl Forwarded<'_> {
         headers.insert(REQUEST_ID, self.id.clone());
     }
 
+    /// Whether the request has been through this region before, as `Via` tells.
+    pub fn has_passed(&self, headers: &HeaderMap) -> bool {
+        let hops = headers
+            .get_all(VIA)
+            .iter()
+            .filter_map(|via| via.to_str().ok())
+            .flat_map(|via| via.split(','));
+        hops.filter_map(|hop| hop.split_whitespace().nth(1))
+            .any(|by| by == self.region)
+    }
+
     /// The host a region that carried the request here was asked for.
     pub fn carried_host(headers: &HeaderMap) -> Option<&HeaderValue> {
         headers.get(X_FORWARDED_HOST)

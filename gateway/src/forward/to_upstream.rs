@@ -59,6 +59,7 @@ pub async fn to_upstream(
         {
             break;
         }
+        upstream.retries.inc();
     }
     Err(failure)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serving::drain::Drain;
 use serving::listener::Certificates;
 use serving::watch;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Edge, Settings};
 use crate::config::{self, ActionConfig, Config, RouteConfig, UpstreamConfig};
@@ -20,7 +20,7 @@ pub(super) fn settings(config: &Config, metrics: &Metrics, roots: &Roots) -> Set
     let upstreams: Vec<_> = config
         .upstreams
         .iter()
-        .map(|file| Arc::new(upstream(file, roots)))
+        .map(|file| Arc::new(upstream(file, roots, metrics)))
         .collect();
     let routes = config
         .routes
@@ -29,7 +29,8 @@ pub(super) fn settings(config: &Config, metrics: &Metrics, roots: &Roots) -> Set
         .collect();
     Settings {
         routes: RouteTable::new(routes),
-        trusted_proxies: config.trusted_proxies.clone(),
+        // A region that carries a request knows who the client is.
+        trusted_proxies: config.trusted_proxies.and(&config.peers),
         peers: config.peers.clone(),
         upstreams,
     }
@@ -87,7 +88,7 @@ fn route(
 }
 
 /// One upstream with connections of its own.
-pub(super) fn upstream(file: &UpstreamConfig, roots: &Roots) -> Upstream {
+pub(super) fn upstream(file: &UpstreamConfig, roots: &Roots, metrics: &Metrics) -> Upstream {
     let endpoint = |(scheme, authority): &(_, _)| {
         Arc::new(Endpoint::new(Clone::clone(scheme), Clone::clone(authority)))
     };
@@ -97,6 +98,7 @@ pub(super) fn upstream(file: &UpstreamConfig, roots: &Roots) -> Upstream {
         timeouts: file.timeouts,
         health_check: file.health_check.clone(),
         retry_budget: RetryBudget::new(),
+        retries: metrics.retries.clone(),
         client: client(file.http2, file.timeouts.connect, roots),
     }
 }
@@ -111,19 +113,36 @@ pub(super) fn check_endpoints(edge: &Edge) {
     }
 }
 
-/// Takes over `path` whenever it changes or the process gets SIGHUP. A bad file keeps what is running.
-pub async fn configuration(edge: Arc<Edge>, path: PathBuf) {
-    let mut changes = watch::files(vec![path.clone()]);
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-        return;
-    };
+/// Waits for a configuration to change. Made before the process serves, so that no change is missed and
+/// an early SIGHUP does not end it.
+#[derive(Debug)]
+pub struct ConfigurationChanges {
+    path: PathBuf,
+    file: watch::Changes,
+    hangup: Signal,
+}
+
+impl ConfigurationChanges {
+    /// Watches `path`, and SIGHUP.
+    pub fn watch(path: PathBuf) -> std::io::Result<Self> {
+        let hangup = signal(SignalKind::hangup())?;
+        Ok(Self {
+            file: watch::files(vec![path.clone()]),
+            path,
+            hangup,
+        })
+    }
+}
+
+/// Takes over the configuration whenever it changes. A bad file keeps what is running.
+pub async fn configuration(edge: Arc<Edge>, mut changes: ConfigurationChanges) {
     loop {
         tokio::select! {
-            () = changes.next() => {}
-            _ = hangup.recv() => {}
+            () = changes.file.next() => {}
+            _ = changes.hangup.recv() => {}
             () = edge.drain.started() => return,
         }
-        match take_over(&edge, &path) {
+        match take_over(&edge, &changes.path) {
             Ok(()) => {
                 edge.metrics.reloads_applied.inc();
                 tracing::info!(
@@ -143,7 +162,7 @@ fn take_over(edge: &Edge, path: &std::path::Path) -> anyhow::Result<()> {
     let names = |regions: &crate::region::RegionSet| {
         regions
             .iter()
-            .map(|(_, region)| region.name.clone())
+            .map(|(_, region)| region.name)
             .collect::<Vec<_>>()
     };
     if names(&config.regions) != names(&edge.regions) {
@@ -151,6 +170,13 @@ fn take_over(edge: &Edge, path: &std::path::Path) -> anyhow::Result<()> {
     }
     let roots = roots(&config.certificate_authorities)
         .map_err(|(file, error)| anyhow::anyhow!("{file}: {error}"))?;
+    let restart = edge.fixed.changed_in(&config.fixed);
+    if !restart.is_empty() {
+        tracing::warn!(
+            keys = restart.join(", "),
+            "these keys have changed, too, and need a restart"
+        );
+    }
     edge.settings
         .store(Arc::new(settings(&config, &edge.metrics, &roots)));
     check_endpoints(edge);
@@ -168,7 +194,7 @@ pub(super) async fn certificates(certificates: Arc<Certificates>, drain: Drain) 
         match certificates.reload() {
             Ok(()) => tracing::info!("certificates were reloaded"),
             Err(error) => {
-                tracing::error!(%error, "certificates were not reloaded; those before go on")
+                tracing::error!(%error, "certificates were not reloaded; those before go on");
             }
         }
     }

@@ -18,7 +18,7 @@ use super::{Assets, Edge, reload};
 use crate::admission::Admission;
 use crate::config::{AssetServerConfig, Config};
 use crate::forward::Mesh;
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
 use crate::region::{self, Hearsay};
 use crate::upstream::{RetryBudget, client, roots};
 use crate::{admin, request_path};
@@ -68,6 +68,7 @@ pub struct Gateway {
     /// Bound address of the private listener.
     pub admin: SocketAddr,
     drain_timeout: Duration,
+    _geo_watcher: Option<geo_db::Watcher>,
 }
 
 impl Gateway {
@@ -111,12 +112,18 @@ impl Gateway {
             Some(AssetServerConfig::Embedded(config)) => Some(Assets::Embedded(
                 AssetServer::start(config, &registry).await?,
             )),
-            Some(AssetServerConfig::Remote(remote)) => {
-                Some(Assets::Remote(Arc::new(reload::upstream(&remote, &roots))))
-            }
+            Some(AssetServerConfig::Remote(remote)) => Some(Assets::Remote(Arc::new(
+                reload::upstream(&remote, &roots, &metrics),
+            ))),
         };
         let geo = GeoDb::open(&config.geo)?;
+        let geo_watcher = geo
+            .watch()
+            .inspect_err(|error| tracing::warn!(%error, "geo data will not be reloaded"))
+            .ok();
         let timeouts = config.mesh_timeouts;
+        let admission = Admission::new(config.requests_in_flight);
+        metrics::register_pulled(&registry, &admission, &geo)?;
         let edge = Arc::new(Edge {
             costs: CostTable::new(&config.regions.points())?,
             geo,
@@ -132,7 +139,8 @@ impl Gateway {
             },
             assets,
             settings: ArcSwap::from_pointee(settings),
-            admission: Admission::new(config.requests_in_flight),
+            admission,
+            fixed: config.fixed,
             metrics,
             registry,
             drain: drain.clone(),
@@ -153,6 +161,7 @@ impl Gateway {
                 source,
             })?,
             drain_timeout: config.drain_timeout,
+            _geo_watcher: geo_watcher,
             edge,
         };
         gateway
@@ -186,7 +195,7 @@ impl Gateway {
             };
             tokio::spawn(async move { listener.serve(respond, edge.drain.clone()).await });
         }
-        let router = admin::router(edge.clone(), token);
+        let router = admin::router(edge, token);
         // The private listener outlives the drain, so that its end can be watched.
         tokio::spawn(async move {
             if let Err(error) = axum::serve(admin_socket, router).await {

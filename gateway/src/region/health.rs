@@ -110,10 +110,10 @@ impl Health {
             (_, Unreachable) => become_status(Status::Down, None),
             (_, Draining) => become_status(Status::Draining, None),
             (Status::Unknown, Answered(_)) => become_status(Status::Up, None),
-            (Status::Up, Answered(_)) | (Status::Down | Status::Draining, Failed) => {
-                Self { streak: 0, ..next }
-            }
-            (Status::Unknown | Status::Up, Failed) if self.streak + 1 >= policy.down_after => {
+            (Status::Up, Answered(_)) | (Status::Down, Failed) => Self { streak: 0, ..next },
+            (Status::Unknown | Status::Up | Status::Draining, Failed)
+                if self.streak + 1 >= policy.down_after =>
+            {
                 become_status(Status::Down, None)
             }
             (Status::Down | Status::Draining, Answered(_))
@@ -179,6 +179,7 @@ mod tests {
             (&[OK, Unreachable, OK, OK], Status::Up),
             (&[OK, Draining], Status::Draining),
             (&[OK, Draining, OK, OK], Status::Up),
+            (&[OK, Draining, Failed, Failed], Status::Down),
         ] {
             assert_eq!(after(seen).status, status, "{seen:?}");
         }

@@ -1,5 +1,7 @@
 //! One route's conditions. Pure, and without allocation per request.
 
+use std::fmt;
+
 use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue, Method};
 
@@ -60,6 +62,34 @@ pub enum InvalidPattern {
     /// A host that no request can have.
     #[error("{0:?} is not a host name, or one below a wildcard such as *.example.com")]
     Host(String),
+}
+
+/// As it is written in the configuration.
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("*"),
+            Self::Below(rest) => write!(f, "*{rest}"),
+            Self::Exactly(host) => f.write_str(host),
+        }
+    }
+}
+
+/// As it is written in the configuration; the names of a template's segments are not kept.
+impl fmt::Display for PathPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Prefix(prefix) => write!(f, "prefix {prefix}"),
+            Self::Exact(path) => write!(f, "exact {path}"),
+            Self::Template(segments) => {
+                f.write_str("template ")?;
+                segments.iter().try_for_each(|segment| match segment {
+                    Segment::Literal(text) => write!(f, "/{text}"),
+                    Segment::Any => f.write_str("/{…}"),
+                })
+            }
+        }
+    }
 }
 
 impl Default for PathPattern {

@@ -23,6 +23,7 @@ fn upstream(endpoints: usize) -> Upstream {
         timeouts,
         health_check: None,
         retry_budget: RetryBudget::new(),
+        retries: prometheus::IntCounter::new("retries", "Retries.").unwrap(),
         client: client(
             false,
             timeouts.connect,

@@ -52,8 +52,15 @@ pub(super) fn start() -> (Layer, Flush) {
         }
     };
     // Without a thread, lines are written at the end or dropped as too many: nothing blocks.
-    let _ = std::thread::Builder::new().name("access-log".into()).spawn(writer);
-    (Layer { buffers: buffers.clone() }, Flush { buffers, ended })
+    let _ = std::thread::Builder::new()
+        .name("access-log".into())
+        .spawn(writer);
+    (
+        Layer {
+            buffers: buffers.clone(),
+        },
+        Flush { buffers, ended },
+    )
 }
 
 impl Drop for Flush {
@@ -113,7 +120,11 @@ struct Line<'a>(&'a mut String);
 impl Line<'_> {
     fn begin(&mut self) {
         self.0.push_str("{\"timestamp\":\"");
-        let _ = write!(self.0, "{}", humantime::format_rfc3339_micros(SystemTime::now()));
+        let _ = write!(
+            self.0,
+            "{}",
+            humantime::format_rfc3339_micros(SystemTime::now())
+        );
         self.0.push('"');
     }
 

@@ -63,7 +63,7 @@ async fn what_each_mode_refuses() {
 
 #[test]
 fn a_proxy_that_speaks_for_itself_names_no_client() {
-    let local = [&super::SIGNATURES[1][..], &[0x20, 0, 0, 0]].concat();
+    let local = [super::SIGNATURES[1], &[0x20, 0, 0, 0]].concat();
     assert_eq!(start(&local), Start::Header(None, 16));
     assert_eq!(start(b"PROXY UNKNOWN\r\n"), Start::Header(None, 15));
 }
