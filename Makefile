@@ -46,7 +46,7 @@ bench: tools ## Micro-benchmarks, then the whole process beside nginx (ARGS is p
 	@$(call need,python3,python3)
 	@$(call need,openssl,openssl)
 	$(CARGO) bench --locked -p benches
-	$(CARGO) build --locked --release -p gateway -p benches
+	$(CARGO) build --locked --profile dist -p gateway -p benches --bins
 	python3 benches/load/nginx_compare.py $(ARGS)
 
 .PHONY: geo-data

@@ -54,7 +54,7 @@ def main():
 
 
 def arguments():
-    binaries = Path(os.environ.get("CARGO_TARGET_DIR", "target")) / "release"
+    binaries = Path(os.environ.get("CARGO_TARGET_DIR", "target")) / "dist"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="rounds, in each of which every server is measured")
     parser.add_argument("--seconds", type=int, default=4, help="length of one measurement")
@@ -70,7 +70,7 @@ def arguments():
         parser.error(f"no such server: {', '.join(sorted(unknown))}")
     for name, binary in (("gateway", args.gateway), ("bare hyper", args.bare_hyper)):
         if name in args.servers and not Path(binary).exists():
-            parser.error(f"{binary} is missing: cargo build --release -p gateway -p benches")
+            parser.error(f"{binary} is missing: cargo build --profile dist -p gateway -p benches --bins")
     return args
 
 

@@ -50,8 +50,8 @@ pub struct Record {
     pub claim: Option<Claim>,
     /// Whether another region asks how we are, which is not worth a line.
     pub is_check: bool,
-    /// The part of the time that waited for the cache or an upstream.
-    pub inner: Option<(&'static str, Duration)>,
+    /// What the answer waited for, the cache or an upstream, and since when.
+    pub waited: Option<(&'static str, Instant)>,
     /// Time until the response's headers.
     pub headers_after: Duration,
     status: StatusCode,
@@ -79,7 +79,7 @@ impl Record {
             permit: None,
             claim: None,
             is_check: false,
-            inner: None,
+            waited: None,
             headers_after: Duration::ZERO,
             status: StatusCode::OK,
             cache_status: None,

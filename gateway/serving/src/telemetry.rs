@@ -10,7 +10,7 @@ use std::io::IsTerminal as _;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tracing_subscriber::filter::{EnvFilter, FilterFn};
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
@@ -52,10 +52,14 @@ pub struct Logs {
     _access: Option<access::Flush>,
 }
 
-/// Starts logging for the process. `RUST_LOG` chooses levels; without it, `info`.
+/// Starts logging for the process. `RUST_LOG` chooses levels by target, such as
+/// `warn,gateway=debug`; without it, `info`.
 pub fn init(config: LogFile) -> Result<Logs, TryInitError> {
-    let levels = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let rest = FilterFn::new(|meta| meta.target() != ACCESS);
+    let levels = std::env::var("RUST_LOG")
+        .ok()
+        .and_then(|levels| levels.parse::<Targets>().ok());
+    let levels = levels.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
+    let levels = levels.with_target(ACCESS, LevelFilter::OFF);
     let stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let (json, text) = match config.format {
         Format::Json => (
@@ -66,9 +70,9 @@ pub fn init(config: LogFile) -> Result<Logs, TryInitError> {
     };
     let (access, flush) = config.access.then(access::start).unzip();
     tracing_subscriber::registry()
-        .with(access.with_filter(FilterFn::new(|meta| meta.target() == ACCESS)))
-        .with(json.with_filter(levels.clone()).with_filter(rest.clone()))
-        .with(text.with_filter(levels).with_filter(rest))
+        .with(access.with_filter(Targets::new().with_target(ACCESS, LevelFilter::INFO)))
+        .with(json.with_filter(levels.clone()))
+        .with(text.with_filter(levels))
         .try_init()?;
     Ok(Logs { _access: flush })
 }

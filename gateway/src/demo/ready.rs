@@ -139,7 +139,7 @@ impl Ready {
         let last = &self.regions[self.regions.len() - 1];
         let _ = writeln!(
             page,
-            "   kill -9 {}; for i in $(seq 20); do curl -s -o /dev/null -w '%{{http_code}} %header{{x-edge-region}}\\n' -H 'X-Forwarded-For: {}' {global}{sample}; sleep 1; done",
+            "   kill -9 {}; for i in $(seq 45); do curl -s -o /dev/null -w '%{{http_code}} %header{{x-edge-region}}\\n' -H 'X-Forwarded-For: {}' {global}{sample}; sleep 1; done",
             last.pid, CLIENTS[2].1
         );
         let _ = writeln!(
