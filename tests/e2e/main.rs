@@ -18,4 +18,8 @@ mod listeners;
 
 mod reload;
 
+mod routes;
+
 mod steering;
+
+mod upstreams;

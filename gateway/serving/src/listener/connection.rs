@@ -62,7 +62,8 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Registers the families under `prefix`; call once a process, then [`Metrics::of`] per listener.
+    /// Registers the families under `prefix`; call once a process, then the returned function for each
+    /// listener by name.
     pub fn register(
         registry: &Registry,
         prefix: &str,
