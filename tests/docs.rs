@@ -296,8 +296,8 @@ curl -s --retry 5 --retry-connrefused http://127.0.0.1:{admin}/metrics || cat lo
         let ended = tokio::time::timeout(PAGE_TIMEOUT, pipe.read_to_end(&mut output)).await;
         // Whatever a page has started and not ended.
         if let Some(group) = group {
-            let kill = Command::new("kill")
-                .args(["-9", "--", &group])
+            let kill = Command::new("bash")
+                .args(["-c", "kill \"$@\"", "kill", "-9", "--", &group])
                 .stderr(Stdio::null())
                 .status();
             let _ = kill.await;

@@ -8,9 +8,17 @@ mod fixed;
 
 mod resolve;
 
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use bytes::Bytes;
+use http::uri::{Authority, Scheme};
+use http::{HeaderValue, StatusCode};
 use serving::config::{ConfigError, Document};
+use serving::listener::{HttpLimits, ProxyProtocol, TlsFile};
+use serving::secret::Secret;
+use serving::telemetry::LogFile;
 
 pub use self::file::{
     ActionFile, AdminFile, AssetServerFile, File, GeoFile, HealthCheckFile, LimitsFile,
@@ -18,9 +26,142 @@ pub use self::file::{
     SteeringFile, TimeoutsFile, UpstreamFile,
 };
 pub use self::fixed::Fixed;
-pub use self::resolve::{
-    ActionConfig, AssetServerConfig, Config, ListenerConfig, RouteConfig, UpstreamConfig,
-};
+use crate::client_addr::TrustedProxies;
+use crate::gateway::RegionCheck;
+use crate::region::{HealthPolicy, MAX_REGIONS, RegionSet};
+use crate::route::{Matcher, SteeringMode};
+use crate::upstream::{HealthCheck, Timeouts};
+
+/// A complete configuration.
+#[derive(Debug)]
+pub struct Config {
+    /// All regions.
+    pub regions: RegionSet,
+    /// Addresses to listen on.
+    pub listeners: Vec<ListenerConfig>,
+    /// Address of the private listener.
+    pub admin: SocketAddr,
+    /// The token that changing anything needs.
+    pub admin_token: Option<Secret>,
+    /// What is logged.
+    pub log: LogFile,
+    /// Threads that answer requests; `None` means one a core.
+    pub workers: Option<usize>,
+    /// Whose word about the client is taken.
+    pub trusted_proxies: TrustedProxies,
+    /// Where other regions' requests come from.
+    pub peers: TrustedProxies,
+    /// Where addresses are.
+    pub geo: geo_db::Sources,
+    /// When a region counts as down or up.
+    pub health_policy: HealthPolicy,
+    /// How often regions ask each other.
+    pub health_check: RegionCheck,
+    /// Timers of carried requests.
+    pub mesh_timeouts: Timeouts,
+    /// Requests inside at once.
+    pub requests_in_flight: usize,
+    /// What one connection may ask.
+    pub http_limits: HttpLimits,
+    /// Files with certificate authorities.
+    pub certificate_authorities: Vec<PathBuf>,
+    /// Where assets come from.
+    pub asset_server: Option<AssetServerConfig>,
+    /// Services that routes point to.
+    pub upstreams: Vec<UpstreamConfig>,
+    /// Which requests go where.
+    pub routes: Vec<RouteConfig>,
+    /// Time that requests in flight have to finish.
+    pub drain_timeout: Duration,
+    /// What only a restart changes.
+    pub fixed: Fixed,
+}
+
+/// One address to listen on.
+#[derive(Debug)]
+pub struct ListenerConfig {
+    /// Name in logs and metrics.
+    pub name: String,
+    /// Address and port.
+    pub address: SocketAddr,
+    /// Whether other processes may listen there, too.
+    pub share_port: bool,
+    /// Certificates; empty means plain HTTP.
+    pub tls: Vec<TlsFile>,
+    /// The PROXY protocol.
+    pub proxy_protocol: ProxyProtocol,
+}
+
+/// Where assets come from.
+#[derive(Debug)]
+pub enum AssetServerConfig {
+    /// The asset server in this process.
+    Embedded(asset_server::Config),
+    /// Asset servers of their own.
+    Remote(UpstreamConfig),
+}
+
+/// A service that routes point to.
+#[derive(Debug)]
+pub struct UpstreamConfig {
+    /// Its name.
+    pub name: String,
+    /// Its addresses in this region.
+    pub endpoints: Vec<(Scheme, Authority)>,
+    /// Which regions have it, by region index.
+    pub available: [bool; MAX_REGIONS],
+    /// Whether it speaks HTTP/2 without being asked.
+    pub http2: bool,
+    /// Its timers.
+    pub timeouts: Timeouts,
+    /// How its endpoints are checked.
+    pub health_check: Option<HealthCheck>,
+}
+
+/// One route.
+#[derive(Debug)]
+pub struct RouteConfig {
+    /// Its name.
+    pub name: String,
+    /// Its conditions.
+    pub matcher: Matcher,
+    /// What to do when the client's best region is another one.
+    pub steering: SteeringMode,
+    /// What answers, by index into `upstreams` where it is one.
+    pub action: ActionConfig,
+}
+
+/// What answers a route.
+#[derive(Debug)]
+pub enum ActionConfig {
+    /// The asset server.
+    Assets,
+    /// An upstream.
+    Upstream {
+        /// Its index.
+        index: usize,
+        /// Taken off the path.
+        strip_prefix: Option<String>,
+    },
+    /// Another place.
+    Redirect(StatusCode, String),
+    /// A fixed answer.
+    Respond(StatusCode, HeaderValue, Bytes),
+}
+
+impl Config {
+    /// Which regions can answer a route, by region index.
+    pub fn available(&self, route: &str) -> Option<[bool; MAX_REGIONS]> {
+        let route = self
+            .routes
+            .iter()
+            .find(|candidate| candidate.name == route)?;
+        Some(match &route.action {
+            ActionConfig::Upstream { index, .. } => self.upstreams[*index].available,
+            _ => [true; MAX_REGIONS],
+        })
+    }
+}
 
 /// Reads and checks a configuration file.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {

@@ -45,8 +45,8 @@ async fn it_prints_one_line_of_json_and_leaves_nothing_behind() {
     assert!(dashboard.get("").await.body.starts_with(b"<!doctype html>"));
 
     let pid = child.id().expect("it runs").to_string();
-    let sent = Command::new("kill")
-        .args(["-s", "INT", &pid])
+    let sent = Command::new("sh")
+        .args(["-c", "kill \"$@\"", "kill", "-s", "INT", &pid])
         .status()
         .await
         .expect("kill runs");

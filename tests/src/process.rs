@@ -134,7 +134,10 @@ impl Gateway {
     /// Sends a signal by name.
     pub async fn signal(&self, name: &str) {
         let pid = self.child.id().expect("it runs").to_string();
-        let sent = Command::new("kill").args(["-s", name, &pid]).status().await;
+        let sent = Command::new("sh")
+            .args(["-c", "kill \"$@\"", "kill", "-s", name, &pid])
+            .status()
+            .await;
         assert!(
             sent.is_ok_and(|status| status.success()),
             "kill -s {name} {pid}"

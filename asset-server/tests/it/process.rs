@@ -234,8 +234,8 @@ async fn sigterm_lets_a_response_in_flight_finish() {
     let response = process.get("/assets/x").await;
     let pid = process.child.id().expect("alive").to_string();
     assert!(
-        Command::new("kill")
-            .args(["-TERM", &pid])
+        Command::new("sh")
+            .args(["-c", "kill \"$@\"", "kill", "-TERM", &pid])
             .status()
             .await
             .expect("kill")

@@ -115,7 +115,11 @@ impl RegionProcess {
             return Ok(true);
         };
         if let Some(pid) = child.id() {
-            Command::new("kill").arg(pid.to_string()).status().await?;
+            // The shell has its own; the program of that name is not everywhere.
+            Command::new("sh")
+                .args(["-c", "kill \"$0\"", &pid.to_string()])
+                .status()
+                .await?;
         }
         Ok(child.wait().await?.success())
     }
