@@ -204,23 +204,3 @@ fn well_known_paths_go_the_way_of_the_cables() {
         );
     }
 }
-
-#[test]
-#[ignore = "prints the model beside the measurements, for whoever changes a factor"]
-fn print_model_beside_measurements() {
-    let measured = Measured::load();
-    for city in measured.cities() {
-        print!("{:>14}", measured.sites[city]);
-        for region in TEN {
-            let site = measured.site(region);
-            let model =
-                geo_db::expected_rtt(&at(measured.point(city)), measured.point(site)).unwrap();
-            print!(
-                "  {region} {:3.0}/{:3.0}",
-                model.as_secs_f32() * 1000.0,
-                measured.rtt_ms[city][site]
-            );
-        }
-        println!();
-    }
-}
