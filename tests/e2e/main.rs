@@ -18,6 +18,8 @@ mod listeners;
 
 mod reload;
 
+mod remote_assets;
+
 mod routes;
 
 mod steering;
