@@ -8,6 +8,10 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use http::Request;
 use http_body_util::BodyExt as _;
 
+fn no_body() -> asset_server::RequestBody {
+    asset_server::request_body(http_body_util::Empty::new())
+}
+
 fn cache_hit(c: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -30,11 +34,16 @@ fn cache_hit(c: &mut Criterion) {
         .expect("it is a request")
         .into_parts();
     runtime.block_on(async {
-        let filled = server.respond(&parts).await.into_body().collect().await;
+        let filled = server
+            .respond(&parts, no_body)
+            .await
+            .into_body()
+            .collect()
+            .await;
         filled.expect("the object is there");
     });
     c.bench_function("cache_hit/1 KiB in memory", |b| {
-        b.iter(|| runtime.block_on(server.respond(black_box(&parts))));
+        b.iter(|| runtime.block_on(server.respond(black_box(&parts), no_body)));
     });
 }
 

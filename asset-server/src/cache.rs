@@ -2,11 +2,19 @@
 
 pub mod directives;
 pub mod key;
+pub mod targeted;
 
 pub mod freshness;
+pub(crate) mod http_date;
+pub mod storability;
+pub mod vary;
 
 pub mod entry;
+pub mod part;
 pub mod status;
+pub mod stored_headers;
+
+pub(crate) mod find;
 
 pub mod coalesce;
 pub mod fill;
@@ -18,6 +26,7 @@ pub mod memory;
 pub mod purge;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -25,10 +34,14 @@ use self::coalesce::Coalesce;
 use self::disk::{DiskCounters, DiskObject, DiskTier, OpenError, ReadError};
 use self::entry::{Content, Entry};
 use self::key::CacheKey;
-use self::memory::MemoryTier;
+use self::memory::{MemoryTier, Moka};
 use self::purge::{Purge, PurgeReport};
 use crate::config::Config;
 use crate::metrics::Metrics;
+
+/// How many keys are remembered as uncacheable, and for how long.
+const UNCACHEABLE_KEYS: u64 = 64 << 10;
+const UNCACHEABLE_FOR: Duration = Duration::from_secs(60);
 
 /// Unit in which memory for fills is set aside.
 const BUDGET_UNIT: u64 = 64 << 10;
@@ -38,6 +51,9 @@ pub(crate) struct Cache {
     pub(crate) memory: MemoryTier,
     pub(crate) disk: Option<DiskTier>,
     pub(crate) fills: Coalesce,
+    /// Keys whose last answer was not for everyone: requests for them do not wait for each other
+    /// ("hit for miss").
+    pub(crate) uncacheable: Moka<CacheKey, ()>,
     pub(crate) metrics: Metrics,
     /// Memory for objects that are not in a tier yet: half as much as the tier itself.
     budget: Arc<Semaphore>,
@@ -72,6 +88,7 @@ impl Cache {
             ),
             disk,
             fills: Coalesce::default(),
+            uncacheable: memory::expiring(UNCACHEABLE_KEYS, UNCACHEABLE_FOR),
             metrics,
             budget: Arc::new(Semaphore::new(
                 (budget as usize).clamp(1, Semaphore::MAX_PERMITS),

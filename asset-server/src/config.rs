@@ -4,12 +4,13 @@
 //! one to the other. A program that embeds the cache may also fill in a [`Config`] itself.
 
 mod file;
+mod http_semantics;
 mod standalone;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::Uri;
+use http::{HeaderName, Uri};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serving::secret::Secret;
@@ -17,6 +18,10 @@ use serving::secret::Secret;
 pub use file::{
     ConfigFile, CredentialsFile, DirectoryFile, DiskFile, HttpFile, MemoryFile, MountFile,
     OriginFile, OriginLimitsFile, S3File,
+};
+
+pub use http_semantics::{
+    KeyFile, KeyPolicy, Methods, Query, QueryFile, RequestDirectiveUse, SetCookie,
 };
 
 pub use standalone::{
@@ -49,8 +54,40 @@ pub struct Mount {
     pub default_ttl: Duration,
     /// How long "no such object" is remembered.
     pub negative_ttl: Duration,
+    /// How long past its freshness an object is served while it is revalidated.
+    pub stale_while_revalidate: Duration,
     /// How long past its freshness an object may be served while the origin fails.
     pub stale_if_error: Duration,
+    /// What of a request the cache key is made of.
+    pub key: KeyPolicy,
+    /// What becomes of methods other than GET and HEAD.
+    pub methods: Methods,
+    /// Response fields that go before `Cache-Control`, RFC 9213.
+    pub targeted_fields: Vec<HeaderName>,
+    /// Whether responses that set cookies are stored.
+    pub set_cookie: SetCookie,
+    /// Whether the directives of requests are obeyed.
+    pub request_directives: RequestDirectiveUse,
+}
+
+impl Mount {
+    /// A mount with the defaults of the configuration file.
+    pub fn new(path: &str, origin: Origin) -> Self {
+        let is_http = matches!(origin, Origin::Http { .. });
+        Self {
+            path: path.to_owned(),
+            origin,
+            default_ttl: Duration::from_secs(3600),
+            negative_ttl: Duration::from_secs(5),
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::from_secs(24 * 3600),
+            key: KeyPolicy::of_kind(is_http),
+            methods: Methods::Refuse,
+            targeted_fields: vec![crate::cache::targeted::CDN_CACHE_CONTROL],
+            set_cookie: SetCookie::Store,
+            request_directives: RequestDirectiveUse::Obey,
+        }
+    }
 }
 
 /// An origin, by kind.

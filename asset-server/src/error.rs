@@ -22,6 +22,9 @@ pub enum Error {
     /// The origin has no such object.
     #[error("there is no such object")]
     NotFound,
+    /// The request wants a stored response, and there is none that may be used (RFC 9111 section 5.2.1.7).
+    #[error("nothing is stored that this request may be answered with")]
+    NotCached,
     /// The origin failed. What it said is in the log.
     #[error("the origin of this object cannot be used at the moment")]
     Origin(#[source] Arc<OriginError>),
@@ -38,6 +41,7 @@ impl Error {
             }
             Self::Key(error) => (StatusCode::BAD_REQUEST, error.reason(), None),
             Self::NoMount => (StatusCode::NOT_FOUND, "no_mount", None),
+            Self::NotCached => (StatusCode::GATEWAY_TIMEOUT, "not_cached", None),
             Self::NotFound => (StatusCode::NOT_FOUND, "no_such_object", None),
             Self::Origin(error) => {
                 let (status, reason, proxy_error) = error.verdict();

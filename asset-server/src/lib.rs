@@ -37,6 +37,6 @@ mod metrics;
 pub use cache::purge::{Purge, PurgeReport};
 pub use config::{Config, ConfigFile, Standalone};
 pub use error::Error;
-pub use origin::OriginStatus;
+pub use origin::{OriginStatus, RequestBody};
 pub use respond::body::{AssetBody, AssetBodyError};
-pub use server::{AssetServer, Responding, StartError};
+pub use server::{AssetServer, Responding, StartError, request_body};

@@ -2,25 +2,29 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::header::ETAG;
 
 use crate::cache::entry::Meta;
-use crate::cache::freshness::Defaults;
-use crate::cache::key::CacheKey;
-use crate::config::Config;
+use crate::cache::key::{CacheKey, Directories};
+use crate::cache::storability::Policy;
+use crate::config::{self, Config, KeyPolicy, Methods, RequestDirectiveUse, SetCookie};
 use crate::metrics::Metrics;
 use crate::origin::{
-    self, ConnectError, GuardedOrigin, OriginAnswer, OriginBody, OriginError, OriginRequest, Want,
+    self, Asked, ConnectError, GuardedOrigin, OriginAnswer, OriginBody, OriginError, OriginRequest,
+    Want,
 };
 
 /// One URL prefix.
 pub(crate) struct Mount {
     pub(crate) path: String,
     pub(crate) origin: GuardedOrigin,
-    pub(crate) defaults: Defaults,
-    pub(crate) negative_ttl: Duration,
+    /// Whether the origin answers requests, rather than having objects.
+    pub(crate) is_http: bool,
+    pub(crate) key: KeyPolicy,
+    pub(crate) methods: Methods,
+    pub(crate) obeys_requests: bool,
+    pub(crate) policy: Policy,
 }
 
 /// All of them, longest path first.
@@ -42,15 +46,30 @@ impl Mounts {
                     config.origin.clone(),
                     metrics.origin(&mount.path),
                 ),
-                defaults: Defaults {
-                    ttl: mount.default_ttl,
+                is_http: matches!(mount.origin, config::Origin::Http { .. }),
+                key: mount.key.clone(),
+                methods: mount.methods,
+                obeys_requests: mount.request_directives == RequestDirectiveUse::Obey,
+                policy: Policy {
+                    default_ttl: mount.default_ttl,
+                    negative_ttl: mount.negative_ttl,
+                    stale_while_revalidate: mount.stale_while_revalidate,
                     stale_if_error: mount.stale_if_error,
+                    targeted_fields: mount.targeted_fields.clone(),
+                    store_set_cookie: mount.set_cookie == SetCookie::Store,
                 },
-                negative_ttl: mount.negative_ttl,
             }));
         }
         mounts.sort_by_key(|mount| std::cmp::Reverse(mount.path.len()));
         Ok(Self(mounts))
+    }
+
+    /// Whether a path may end with a slash, by what is mounted there.
+    pub(crate) fn directories(&self, path: &str) -> Directories {
+        match self.find(path) {
+            Some(mount) if mount.is_http => Directories::Accepted,
+            _ => Directories::Refused,
+        }
     }
 
     /// The mount of a normalised path.
@@ -66,7 +85,7 @@ impl Mounts {
 impl Mount {
     /// Key of the object at the origin.
     pub(crate) fn object_key(&self, key: &CacheKey) -> String {
-        key.as_str()
+        key.path()
             .strip_prefix(&self.path)
             .unwrap_or_default()
             .to_owned()
@@ -77,12 +96,14 @@ impl Mount {
     pub(crate) async fn rest_of(
         &self,
         key: &CacheKey,
+        asked: &Arc<Asked>,
         meta: &Meta,
         range: Range<u64>,
     ) -> Result<OriginBody, OriginError> {
         let etag = meta.validators.strong_etag().ok_or(OriginError::Changed)?;
         let request = OriginRequest {
             key: self.object_key(key),
+            asked: asked.clone(),
             want: Want::Range(range.clone()),
             unless: None,
             only_if: Some(etag.clone()),

@@ -8,11 +8,13 @@ mod http_server;
 mod s3;
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::Stream;
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
 
 pub use error::{OriginError, Source};
 pub(crate) use guarded::GuardedOrigin;
@@ -25,6 +27,8 @@ use crate::config;
 pub struct OriginRequest {
     /// Key of the object, decoded, relative to the mount.
     pub key: String,
+    /// What an HTTP origin is asked with besides; stores of objects have no use for it.
+    pub asked: Arc<Asked>,
     /// Whether the body is wanted.
     pub want: Want,
     /// Answer "not modified" if this still describes the object.
@@ -44,10 +48,19 @@ pub enum Want {
     Range(std::ops::Range<u64>),
 }
 
+/// What a client's request adds to the question, for origins that answer requests.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// The query, as it was written.
+    pub query: Option<String>,
+    /// End-to-end headers of the request, without preconditions.
+    pub headers: HeaderMap,
+}
+
 /// What a stored object is revalidated by. One only: some stores answer a list with 200.
 #[derive(Clone, Debug)]
 pub enum Validator {
-    /// A strong entity tag.
+    /// An entity tag.
     ETag(HeaderValue),
     /// A `Last-Modified` date, as it was received.
     Date(HeaderValue),
@@ -55,7 +68,7 @@ pub enum Validator {
 
 /// An origin's usable answers.
 pub enum OriginAnswer {
-    /// The object, or the range of it.
+    /// The object, or the range of it, or whatever else an HTTP origin responds.
     Found(OriginObject),
     /// It is as the validator says. The headers may be empty.
     NotModified(HeaderMap),
@@ -65,6 +78,8 @@ pub enum OriginAnswer {
 
 /// An object as it comes from its origin.
 pub struct OriginObject {
+    /// 200 for an object, 206 for a range of one; anything from an HTTP origin.
+    pub status: StatusCode,
     /// Its headers.
     pub headers: HeaderMap,
     /// Bytes that the body will have, if the origin says.
@@ -76,10 +91,33 @@ pub struct OriginObject {
 /// A body on its way from an origin.
 pub type OriginBody = Pin<Box<dyn Stream<Item = Result<Bytes, OriginError>> + Send>>;
 
+/// A request that is passed on as it is.
+pub struct Forward {
+    /// Its method.
+    pub method: Method,
+    /// Key of the resource, decoded, relative to the mount.
+    pub key: String,
+    /// Query and end-to-end headers.
+    pub asked: Asked,
+    /// Its body.
+    pub body: RequestBody,
+}
+
+/// A body on its way to an origin.
+pub type RequestBody = UnsyncBoxBody<Bytes, Source>;
+
 /// Something that has objects.
 pub trait Origin: Send + Sync + 'static {
     /// Asks for one object. The future ends when the head of the answer is there.
     fn fetch(&self, request: OriginRequest) -> BoxFuture<'_, Result<OriginAnswer, OriginError>>;
+
+    /// Passes on a request of another method. Only an HTTP origin can.
+    fn forward(&self, request: Forward) -> BoxFuture<'_, Result<OriginObject, OriginError>> {
+        drop(request);
+        Box::pin(std::future::ready(Err(OriginError::Malformed(
+            "requests cannot be passed on to this kind of origin",
+        ))))
+    }
 
     /// Whether the origin as a whole is usable; as cheap as it can be.
     fn check(&self) -> BoxFuture<'_, Result<(), OriginError>>;

@@ -1,204 +1,213 @@
 //! The path of one request, from the method to the body.
 //!
 //! ```text
-//! method → key → mount → memory ── fresh ───────────────────────────→ respond
-//!                           └ else → coalesce → (disk ▸ origin) → head → respond, bytes follow
+//! key → mount → method ─ GET, HEAD ─→ memory ── usable ─────────────────────→ respond
+//!                   │                    └ else → coalesce → (disk ▸ origin) → head → respond, bytes follow
+//!                   └ other methods ───→ origin → invalidate → respond
 //! ```
 //!
 //! Up to a fresh entry in memory everything is synchronous: no task, no await, no lock of our own.
 
+mod ask;
+mod forward;
+
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::header::{ALLOW, CACHE_CONTROL};
+use http::header::{ALLOW, CACHE_CONTROL, RANGE};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 use serving::problem::Problem;
 
 use crate::cache::coalesce::Role;
+use crate::cache::directives::RequestDirectives;
 use crate::cache::entry::{Entry, Meta, Presence};
 use crate::cache::fill::Head;
-use crate::cache::filling::Filling;
-use crate::cache::freshness::{Freshness, Lookup};
+use crate::cache::filling::{Filling, Subject, refresh};
+use crate::cache::find::InMemory;
+use crate::cache::freshness::Lookup;
 use crate::cache::key::{self, CacheKey};
 use crate::cache::status::{CacheStatus, Staleness};
+use crate::config::Methods;
 use crate::error::Error;
 use crate::mount::Mount;
-use crate::origin::{OriginAnswer, OriginObject, OriginRequest, Want};
 use crate::respond::body::AssetBody;
-use crate::respond::pieces::OriginPieces;
 use crate::respond::{Answer, Bytestream, CACHE_STATUS};
 use crate::server::Inner;
+
+/// How often a request may find that the fill it waited for is about another variant.
+const MAX_JOINS: usize = 4;
 
 /// What the synchronous part comes to.
 pub(crate) enum First {
     /// A response.
     Done(Response<AssetBody>),
-    /// The key is not fresh in memory.
+    /// Nothing in memory may be used as it is.
     Miss(Miss),
+    /// A method that no cache answers.
+    Forward(Miss),
 }
 
 /// A request that must wait.
 pub(crate) struct Miss {
-    mount: Arc<Mount>,
-    key: CacheKey,
+    pub(crate) mount: Arc<Mount>,
+    /// The key without its variant part.
+    pub(crate) base: CacheKey,
+    /// The key that the request would be answered under, as far as it is known.
+    pub(crate) key: CacheKey,
 }
 
 impl Inner {
-    /// Method, key, mount, memory.
-    pub(crate) fn first(&self, request: &Parts) -> First {
+    /// Key, mount, method, memory.
+    pub(crate) fn first(self: &Arc<Self>, request: &Parts) -> First {
         match self.try_first(request) {
             Ok(first) => first,
             Err(error) => First::Done(self.problem(request, &error, CacheStatus::Error)),
         }
     }
 
-    fn try_first(&self, request: &Parts) -> Result<First, Error> {
-        if request.method != Method::GET && request.method != Method::HEAD {
-            return Err(Error::Method);
-        }
-        let path = key::normalize(request.uri.path())?;
+    fn try_first(self: &Arc<Self>, request: &Parts) -> Result<First, Error> {
+        let directories = self.mounts.directories(request.uri.path());
+        let path = key::normalize_with(request.uri.path(), directories)?;
         let mount = self.mounts.find(&path).ok_or(Error::NoMount)?;
-        if let Some(entry) = self.cache.memory.get(&path) {
-            let now = SystemTime::now();
-            if let Lookup::Hit { .. } = entry.meta.freshness.lookup(now) {
-                return Ok(First::Done(self.respond_with(
-                    request,
-                    mount,
-                    &path,
-                    &entry,
-                    CacheStatus::Hit,
-                    now,
-                )));
-            }
-        }
-        Ok(First::Miss(Miss {
+        let base = key::of_request(&path, request, &mount.key);
+        let miss = |key: &str| Miss {
             mount: mount.clone(),
-            key: CacheKey::new(&path),
-        }))
+            base: CacheKey::new(&base),
+            key: CacheKey::new(key),
+        };
+        if request.method != Method::GET && request.method != Method::HEAD {
+            return match mount.methods {
+                Methods::Refuse => Err(Error::Method),
+                Methods::Forward => Ok(First::Forward(miss(&base))),
+            };
+        }
+        let found = match self.cache.in_memory(&base, &request.headers) {
+            InMemory::Plain(entry) => (None, entry),
+            InMemory::Variant(found) => (Some(found.key), found.entry),
+            InMemory::NoVariant(key) => return Ok(First::Miss(miss(key.as_str()))),
+            InMemory::Nothing => return Ok(First::Miss(miss(&base))),
+        };
+        let (variant, entry) = found;
+        let key = variant.as_ref().map_or(&*base, |key| key.as_str());
+        let now = SystemTime::now();
+        let lookup = match directives(request, mount) {
+            None => entry.meta.freshness.lookup(now),
+            Some(directives) => entry.meta.freshness.lookup_for(&directives, now),
+        };
+        let status = match lookup {
+            Lookup::Hit { .. } => CacheStatus::Hit,
+            Lookup::Stale => CacheStatus::StaleByRequest,
+            Lookup::StaleWhileRevalidate => {
+                let miss = miss(key);
+                refresh(&self.cache, &self.subject(request, &miss), &miss.key);
+                CacheStatus::StaleWhileRevalidate
+            }
+            Lookup::Revalidate => return Ok(First::Miss(miss(key))),
+        };
+        let response = self.respond_with(request, mount, key, &entry, status, now);
+        Ok(First::Done(response))
     }
 
     /// Everything that waits.
     pub(crate) async fn then(self: &Arc<Self>, request: &Parts, miss: Miss) -> Response<AssetBody> {
-        let answered = if request.method == Method::HEAD && !self.holds(&miss.key) {
-            self.head_from_origin(request, &miss).await
+        let subject = self.subject(request, &miss);
+        let answered = if subject.directives.only_if_cached {
+            self.only_if_cached(request, &miss, &subject).await
+        } else if request.method == Method::HEAD {
+            self.head(request, &miss, &subject).await
+        } else if miss.mount.is_http && request.headers.contains_key(RANGE) && !self.holds(&miss) {
+            self.part(request, &miss, &subject).await
+        } else if self.cache.uncacheable.contains_key(miss.base.as_str()) {
+            self.ask_alone(request, &miss, &subject).await
         } else {
-            self.join_fill(request, &miss).await
+            self.join_fill(request, &miss, &subject).await
         };
         answered.unwrap_or_else(|error| self.problem(request, &error, CacheStatus::Error))
     }
 
+    /// Waits with all others for the one fill of this key, or begins it.
     async fn join_fill(
         self: &Arc<Self>,
         request: &Parts,
         miss: &Miss,
+        subject: &Subject,
     ) -> Result<Response<AssetBody>, Error> {
-        let (fill, role) = self.cache.fills.join_or_lead(miss.key.as_str());
-        if role == Role::Leader {
-            let (cache, mount, key) = (self.cache.clone(), miss.mount.clone(), miss.key.clone());
-            // A task of its own: whoever leaves, the others go on.
-            tokio::spawn(Filling::begin(cache, mount, key, fill.clone()).run());
-        }
-        let led = |status| match (role, status) {
-            (Role::Joiner, CacheStatus::UriMiss | CacheStatus::Stale) => CacheStatus::Collapsed,
-            (_, status) => status,
-        };
-        match fill.head().await {
-            Head::Object { meta, status } => {
-                let status = led(status);
-                let answer = self.answer(
-                    &miss.mount,
-                    miss.key.as_str(),
-                    &meta,
-                    Bytestream::Arriving(fill),
-                    status,
-                    SystemTime::now(),
-                );
-                Ok(self.count(answer, request))
+        let mut shared_key = miss.key.clone();
+        for _ in 0..MAX_JOINS {
+            let (fill, role) = self.cache.fills.join_or_lead(shared_key.as_str());
+            if role == Role::Leader {
+                let (cache, subject) = (self.cache.clone(), subject.clone());
+                // A task of its own: whoever leaves, the others go on.
+                tokio::spawn(Filling::begin(cache, subject, shared_key, fill.clone()).run());
             }
-            Head::Entry { entry, status } => {
-                let now = SystemTime::now();
-                Ok(self.respond_with(
-                    request,
-                    &miss.mount,
-                    miss.key.as_str(),
-                    &entry,
-                    led(status),
-                    now,
-                ))
+            let led = |status| match (role, status) {
+                (
+                    Role::Joiner,
+                    CacheStatus::UriMiss | CacheStatus::Stale | CacheStatus::VaryMiss,
+                ) => CacheStatus::Collapsed,
+                (_, status) => status,
+            };
+            // What is not for this request after all: another variant.
+            let suits = |key: &CacheKey, meta: &Meta| {
+                role == Role::Leader || subject.key_for(meta.status, &meta.headers) == *key
+            };
+            match fill.head().await {
+                Head::Object { key, meta, status } if suits(&key, &meta) => {
+                    let bytes = Bytestream::Arriving(fill);
+                    let now = SystemTime::now();
+                    let answer =
+                        self.answer(&miss.mount, key.as_str(), &meta, bytes, led(status), now);
+                    return Ok(self.count(answer, request));
+                }
+                Head::Entry { key, entry, status } if suits(&key, &entry.meta) => {
+                    let now = SystemTime::now();
+                    let (mount, status) = (&miss.mount, led(status));
+                    let path = key.as_str();
+                    return Ok(self.respond_with(request, mount, path, &entry, status, now));
+                }
+                Head::Object { meta, .. } => {
+                    shared_key = subject.key_for(meta.status, &meta.headers)
+                }
+                Head::Entry { entry, .. } => {
+                    shared_key = subject.key_for(entry.meta.status, &entry.meta.headers);
+                }
+                Head::Unshared => match fill.take_unshared() {
+                    Some(object) => {
+                        return Ok(self.pass_through(request, miss, object, CacheStatus::Bypass));
+                    }
+                    None => return self.ask_alone(request, miss, subject).await,
+                },
+                Head::Failed(error) => return Err(Error::Origin(error)),
             }
-            Head::Unshared => match fill.take_unshared() {
-                Some(object) => Ok(self.pass_through(request, miss, object)),
-                None => self.ask_alone(request, miss).await,
-            },
-            Head::Failed(error) => Err(Error::Origin(error)),
+        }
+        self.ask_alone(request, miss, subject).await
+    }
+
+    /// Whether the whole is stored, fresh or not, or on its way.
+    fn holds(&self, miss: &Miss) -> bool {
+        let key = miss.key.as_str();
+        let on_disk = self
+            .cache
+            .disk
+            .as_ref()
+            .is_some_and(|disk| disk.contains(key));
+        on_disk || self.cache.memory.get(key).is_some() || self.cache.fills.contains(key)
+    }
+
+    /// What a fill needs to know of a request.
+    pub(crate) fn subject(&self, request: &Parts, miss: &Miss) -> Subject {
+        Subject {
+            mount: miss.mount.clone(),
+            base: miss.base.clone(),
+            asked: Arc::new(ask::asked(request, &miss.mount)),
+            request: Arc::new(request.headers.clone()),
+            directives: directives(request, &miss.mount).unwrap_or_default(),
+            authorized: request.headers.contains_key(http::header::AUTHORIZATION),
         }
     }
 
-    /// An object that is not kept: each request asks for itself.
-    async fn ask_alone(&self, request: &Parts, miss: &Miss) -> Result<Response<AssetBody>, Error> {
-        match self.fetch(miss, Want::Body).await? {
-            Some(object) => Ok(self.pass_through(request, miss, object)),
-            None => Err(Error::NotFound),
-        }
-    }
-
-    /// HEAD for what we do not hold asks the origin for the head alone: no fill for a question.
-    async fn head_from_origin(
-        &self,
-        request: &Parts,
-        miss: &Miss,
-    ) -> Result<Response<AssetBody>, Error> {
-        match self.fetch(miss, Want::Head).await? {
-            Some(object) => Ok(self.pass_through(request, miss, object)),
-            None => Err(Error::NotFound),
-        }
-    }
-
-    async fn fetch(&self, miss: &Miss, want: Want) -> Result<Option<OriginObject>, Error> {
-        let request = OriginRequest {
-            key: miss.mount.object_key(&miss.key),
-            want,
-            unless: None,
-            only_if: None,
-        };
-        match miss.mount.origin.fetch(request).await {
-            Ok(OriginAnswer::Found(object)) => Ok(Some(object)),
-            Ok(_) => Ok(None),
-            Err(error) => Err(Error::Origin(Arc::new(error))),
-        }
-    }
-
-    fn pass_through(
-        &self,
-        request: &Parts,
-        miss: &Miss,
-        object: OriginObject,
-    ) -> Response<AssetBody> {
-        let now = SystemTime::now();
-        let freshness = Freshness::for_span(std::time::Duration::ZERO, now);
-        let meta = Meta::of_object(miss.key.as_str(), &object.headers, object.length, freshness);
-        let head = request.method == Method::HEAD;
-        let status = if head {
-            CacheStatus::UriMiss
-        } else {
-            CacheStatus::Bypass
-        };
-        let mut response = Response::new(AssetBody::empty());
-        *response.headers_mut() = meta.headers;
-        response.headers_mut().remove(http::header::ACCEPT_RANGES);
-        response
-            .headers_mut()
-            .insert(CACHE_STATUS, status.header(&self.name, None, None));
-        if !head {
-            let pieces = OriginPieces::new(object.body, self.cache.metrics.origin_bytes.clone());
-            *response.body_mut() = AssetBody::stream(Box::new(pieces), object.length);
-        }
-        self.cache.metrics.request(status);
-        response
-    }
-
-    fn respond_with(
+    pub(crate) fn respond_with(
         &self,
         request: &Parts,
         mount: &Arc<Mount>,
@@ -213,11 +222,11 @@ impl Inner {
                 let answer = self.answer(mount, path, &entry.meta, bytes, status, now);
                 self.count(answer, request)
             }
-            Presence::Absent => {
+            Presence::Absent | Presence::Variants => {
                 let mut response = self.problem(request, &Error::NotFound, status);
                 let ttl = match entry.meta.freshness.lookup(now) {
                     Lookup::Hit { ttl, .. } => Some((ttl, Staleness::Fresh)),
-                    Lookup::Revalidate => None,
+                    _ => None,
                 };
                 let stored = (status == CacheStatus::UriMiss).then_some(StatusCode::NOT_FOUND);
                 response
@@ -237,7 +246,13 @@ impl Inner {
         status: CacheStatus,
         now: SystemTime,
     ) -> Answer<'a> {
-        let stored = matches!(status, CacheStatus::UriMiss | CacheStatus::Stale);
+        let stored = matches!(
+            status,
+            CacheStatus::UriMiss
+                | CacheStatus::VaryMiss
+                | CacheStatus::Stale
+                | CacheStatus::Request
+        );
         Answer {
             cache: &self.cache,
             cache_name: &self.name,
@@ -256,16 +271,7 @@ impl Inner {
         answer.respond(request)
     }
 
-    fn holds(&self, key: &CacheKey) -> bool {
-        self.cache.memory.get(key.as_str()).is_some()
-            || self
-                .cache
-                .disk
-                .as_ref()
-                .is_some_and(|disk| disk.contains(key.as_str()))
-    }
-
-    fn problem(
+    pub(crate) fn problem(
         &self,
         request: &Parts,
         error: &Error,
@@ -301,4 +307,10 @@ impl Inner {
         }
         response
     }
+}
+
+/// What a request says about caching, where the mount obeys it and it says anything.
+fn directives(request: &Parts, mount: &Mount) -> Option<RequestDirectives> {
+    let says = mount.obeys_requests && request.headers.contains_key(CACHE_CONTROL);
+    says.then(|| RequestDirectives::of(&request.headers))
 }

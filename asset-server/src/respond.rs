@@ -29,6 +29,7 @@ use crate::cache::Cache;
 use crate::cache::entry::{Content, Meta};
 use crate::cache::fill::Fill;
 use crate::cache::key::CacheKey;
+use crate::cache::part::{self, ContentRange};
 use crate::cache::status::{CacheStatus, Staleness};
 use crate::mount::Mount;
 
@@ -58,6 +59,15 @@ pub(crate) struct Answer<'a> {
 impl Answer<'_> {
     /// RFC 9110 section 13.2.2: preconditions first, then the range.
     pub(crate) fn respond(self, request: &Parts) -> Response<AssetBody> {
+        // Section 13.2.1: preconditions are about a success, ranges about a whole representation.
+        if self.meta.status == StatusCode::PARTIAL_CONTENT
+            && let Some((bytes, content_range)) = part::cut(self.meta, &request.headers, self.now)
+        {
+            return self.cut(bytes, &content_range);
+        }
+        if self.meta.status != StatusCode::OK {
+            return self.full(&request.method);
+        }
         let plain = request.headers.is_empty();
         if !plain {
             match self.meta.validators.evaluate(&request.headers) {
@@ -89,7 +99,7 @@ impl Answer<'_> {
     }
 
     fn full(self, method: &Method) -> Response<AssetBody> {
-        let mut response = self.response(StatusCode::OK);
+        let mut response = self.response(self.meta.status);
         if method != Method::HEAD {
             *response.body_mut() = match self.meta.length {
                 Some(length) => self.body(0..length),
@@ -106,6 +116,20 @@ impl Answer<'_> {
         insert(headers, CONTENT_RANGE, content_range(range, length));
         headers.insert(CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
         *response.body_mut() = self.body(range.clone());
+        response
+    }
+
+    /// A range of a stored part.
+    fn cut(self, bytes: Range<u64>, whole: &ContentRange) -> Response<AssetBody> {
+        let mut response = self.response(StatusCode::PARTIAL_CONTENT);
+        let headers = response.headers_mut();
+        insert(
+            headers,
+            CONTENT_RANGE,
+            content_range(&whole.bytes, whole.total),
+        );
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.end - bytes.start));
+        *response.body_mut() = self.body(bytes);
         response
     }
 
@@ -198,10 +222,11 @@ impl Answer<'_> {
             Some(left) => (left, Staleness::Fresh),
             None => (age - freshness.lifetime, Staleness::Stale),
         };
-        let stored = self.stored.then_some(StatusCode::OK);
+        let stored = self.stored.then_some(self.meta.status);
         let headers = response.headers_mut();
         headers.insert(AGE, HeaderValue::from(age.as_secs()));
-        headers.insert(
+        // RFC 9211 section 2: each cache adds itself to what the ones before it said.
+        headers.append(
             CACHE_STATUS,
             self.status.header(self.cache_name, Some(ttl), stored),
         );
@@ -241,6 +266,7 @@ impl Answer<'_> {
             cache: self.cache.clone(),
             mount: self.mount.clone(),
             key: CacheKey::new(self.path),
+            asked: Arc::default(),
             meta: self.meta.clone(),
         }
     }

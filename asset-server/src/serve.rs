@@ -14,7 +14,7 @@ use tower_service::Service as _;
 
 use crate::config::Standalone;
 use crate::respond::body::AssetBody;
-use crate::server::AssetServer;
+use crate::server::{AssetServer, request_body};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_EDGE_REGION: HeaderName = HeaderName::from_static("x-edge-region");
@@ -92,8 +92,8 @@ async fn respond(
             id
         }
     };
-    let (parts, _) = request.into_parts();
-    let mut response = server.respond(&parts).await;
+    let (parts, body) = request.into_parts();
+    let mut response = server.respond(&parts, || request_body(body)).await;
     let headers = response.headers_mut();
     headers.insert(X_REQUEST_ID, id);
     headers.insert(X_EDGE_REGION, region);

@@ -6,8 +6,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use http::request::Parts;
 use http::{Request, Response};
+use http_body::Body;
+use http_body_util::BodyExt;
 use prometheus::Registry;
 use tokio::task::spawn_blocking;
 use tower_service::Service;
@@ -19,7 +22,7 @@ use crate::cache::purge::{Purge, PurgeReport};
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::mount::Mounts;
-use crate::origin::{ConnectError, OriginStatus};
+use crate::origin::{ConnectError, OriginStatus, RequestBody, Source};
 use crate::request_path::First;
 use crate::respond::body::AssetBody;
 
@@ -78,12 +81,17 @@ impl AssetServer {
         Ok(Self { inner })
     }
 
-    /// Answers one request for an asset.
-    pub async fn respond(&self, request: &Parts) -> Response<AssetBody> {
+    /// Answers one request. `body` is asked for only if the method has one that is passed on.
+    pub async fn respond(
+        &self,
+        request: &Parts,
+        body: impl FnOnce() -> RequestBody,
+    ) -> Response<AssetBody> {
         match self.inner.first(request) {
             First::Done(response) => response,
             // Boxed, so that a hit does not carry the room that a miss would need.
             First::Miss(miss) => Box::pin(self.inner.then(request, miss)).await,
+            First::Forward(miss) => Box::pin(self.inner.forward(request, miss, body())).await,
         }
     }
 
@@ -155,7 +163,11 @@ impl Inner {
     }
 }
 
-impl<B> Service<Request<B>> for AssetServer {
+impl<B> Service<Request<B>> for AssetServer
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Source>,
+{
     type Response = Response<AssetBody>;
     type Error = Infallible;
     type Future = Responding;
@@ -164,17 +176,30 @@ impl<B> Service<Request<B>> for AssetServer {
         Poll::Ready(Ok(()))
     }
 
-    /// The body of the request is not looked at: GET and HEAD have none that means anything.
     fn call(&mut self, request: Request<B>) -> Responding {
-        let (parts, _) = request.into_parts();
+        let (parts, body) = request.into_parts();
         match self.inner.first(&parts) {
             First::Done(response) => Responding::Done(Some(response)),
             First::Miss(miss) => {
                 let inner = self.inner.clone();
                 Responding::Waiting(Box::pin(async move { inner.then(&parts, miss).await }))
             }
+            First::Forward(miss) => {
+                let (inner, body) = (self.inner.clone(), request_body(body));
+                let forwarded = async move { inner.forward(&parts, miss, body).await };
+                Responding::Waiting(Box::pin(forwarded))
+            }
         }
     }
+}
+
+/// The body of a request as origins take it.
+pub fn request_body<B>(body: B) -> RequestBody
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Source>,
+{
+    body.map_err(Into::into).boxed_unsync()
 }
 
 /// A response that is there already, or one that must be waited for.

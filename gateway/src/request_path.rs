@@ -201,7 +201,7 @@ async fn serve_here(
             // The way here takes less than the clock can tell, so one reading serves for both.
             record.waited = Some(("cache", record.start));
             return Ok(server
-                .respond(&request.parts)
+                .respond(&request.parts, || request.body_once())
                 .await
                 .map(ResponseBody::Asset));
         }

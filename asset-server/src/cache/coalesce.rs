@@ -31,6 +31,11 @@ impl Coalesce {
         (fill, Role::Leader)
     }
 
+    /// Whether there is a fill of a key.
+    pub fn contains(&self, path: &str) -> bool {
+        self.fills().contains_key(path)
+    }
+
     /// Forgets a fill that has ended. Its object must be visible in a tier by now, so that whoever
     /// comes next finds one or the other.
     pub fn end(&self, key: &CacheKey, fill: &Arc<Fill>) {

@@ -5,40 +5,30 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE,
-    CONTENT_LENGTH, CONTENT_TYPE, DATE, ETAG, EXPIRES, LAST_MODIFIED,
+    ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, DATE, ETAG, EXPIRES,
+    LAST_MODIFIED,
 };
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::disk::DiskObject;
 use super::freshness::{Freshness, http_date};
+use super::stored_headers;
+use super::vary::VarySet;
 use crate::respond::conditional::Validators;
 
 /// Bytes of one piece of a body in memory. Large, so that the kernel is given few and long buffers;
 /// 256 KiB is where a bigger piece stopped to matter.
 pub const CHUNK: usize = 256 << 10;
 
-/// Response headers of an origin that are the object's own and that we pass on. Everything else (hop
-/// by hop, server names, request ids, store internals) stays behind.
-const KEPT: [HeaderName; 9] = [
-    CACHE_CONTROL,
-    CONTENT_DISPOSITION,
-    CONTENT_ENCODING,
-    CONTENT_LANGUAGE,
-    CONTENT_TYPE,
-    DATE,
-    ETAG,
-    EXPIRES,
-    LAST_MODIFIED,
-];
-
-/// Whether an entry is an object, or the knowledge that there is none.
+/// What an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
-    /// There is such an object.
+    /// A response with its bytes.
     Object,
-    /// The origin said 404.
+    /// The knowledge that there is no such object.
     Absent,
+    /// The sets of request headers that the responses of this key vary by; each has an entry of its own.
+    Variants,
 }
 
 /// Everything but the bytes.
@@ -46,63 +36,90 @@ pub enum Presence {
 pub struct Meta {
     /// Whether there is an object at all.
     pub presence: Presence,
+    /// Status of the response.
+    pub status: StatusCode,
     /// Bytes of the body; `None` while an origin that does not say is still sending.
     pub length: Option<u64>,
     /// What requests and the origin compare it by.
     pub validators: Validators,
     /// How long it may be used.
     pub freshness: Freshness,
+    /// What the key's responses vary by, newest first; empty unless it is [`Presence::Variants`].
+    pub variants: Arc<[VarySet]>,
     /// The head of a full response, but for `Age` and `Cache-Status`.
     pub headers: HeaderMap,
 }
 
 impl Meta {
-    /// Metadata of an object, from the headers of an origin's 200 response.
-    pub fn of_object(
-        key: &str,
+    /// Metadata of an object, from an origin's response. `withheld` are fields that must not be kept;
+    /// `guess_type` stands for an origin that has objects, not responses, and does not know their types.
+    pub fn of_response(
+        status: StatusCode,
         origin: &HeaderMap,
+        withheld: &[HeaderName],
+        guess_type: Option<&str>,
         length: Option<u64>,
         freshness: Freshness,
     ) -> Self {
-        let mut headers = HeaderMap::with_capacity(16);
-        for name in &KEPT {
-            for value in origin.get_all(name) {
-                headers.append(name.clone(), value.clone());
-            }
+        let mut headers = stored_headers::storable(origin, withheld);
+        if let Some(key) = guess_type {
+            headers
+                .entry(CONTENT_TYPE)
+                .or_insert_with(|| crate::respond::content_type::guess(key));
         }
-        headers
-            .entry(CONTENT_TYPE)
-            .or_insert_with(|| crate::respond::content_type::guess(key));
-        headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-        if !headers.contains_key(DATE) {
-            // RFC 9110 section 6.6.1: who receives a response without a date and stores it adds one.
-            let date = httpdate::fmt_http_date(freshness.received);
-            if let Ok(date) = HeaderValue::try_from(date) {
-                headers.insert(DATE, date);
-            }
+        if status == StatusCode::OK {
+            headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         }
+        set_date_if_missing(&mut headers, freshness.received);
+        Self::of_headers(Presence::Object, status, headers, freshness).with_length(length)
+    }
+
+    /// Metadata whose headers are final already.
+    pub(crate) fn of_headers(
+        presence: Presence,
+        status: StatusCode,
+        headers: HeaderMap,
+        freshness: Freshness,
+    ) -> Self {
         let validators = Validators {
             etag: headers.get(ETAG).cloned(),
             last_modified: http_date(headers.get(LAST_MODIFIED).map(|v| v.as_bytes())),
+            date: http_date(headers.get(DATE).map(|v| v.as_bytes())),
         };
         Self {
-            presence: Presence::Object,
+            presence,
+            status,
             length: None,
             validators,
             freshness,
+            variants: Arc::from([]),
             headers,
         }
-        .with_length(length)
     }
 
     /// The knowledge that there is no such object.
     pub fn absent(freshness: Freshness) -> Self {
+        let status = StatusCode::NOT_FOUND;
+        let meta = Self::of_headers(Presence::Absent, status, HeaderMap::new(), freshness);
         Self {
-            presence: Presence::Absent,
             length: Some(0),
-            validators: Validators::default(),
+            ..meta
+        }
+    }
+
+    /// The knowledge of what a key's responses vary by. It does not age: the variants do.
+    pub fn varying(variants: Arc<[VarySet]>, now: SystemTime) -> Self {
+        let freshness = Freshness::for_span(std::time::Duration::MAX / 4, now);
+        let meta = Self::of_headers(
+            Presence::Variants,
+            StatusCode::OK,
+            HeaderMap::new(),
             freshness,
-            headers: HeaderMap::new(),
+        );
+        Self {
+            length: Some(0),
+            variants,
+            ..meta
         }
     }
 
@@ -111,46 +128,45 @@ impl Meta {
     pub fn with_length(mut self, length: Option<u64>) -> Self {
         self.length = length;
         match length {
-            Some(length) => self
+            // RFC 9110 section 8.6: a 204 has no content to give the length of.
+            Some(length) if self.status != StatusCode::NO_CONTENT => self
                 .headers
                 .insert(CONTENT_LENGTH, HeaderValue::from(length)),
-            None => self.headers.remove(CONTENT_LENGTH),
+            _ => self.headers.remove(CONTENT_LENGTH),
         };
         self
     }
 
-    /// RFC 9111 section 4.3.4: what a 304 says replaces what is stored, and what it leaves out stays.
-    /// Some stores send a 304 without any header.
+    /// RFC 9111 sections 3.2 and 4.3.4: what a 304 says replaces what is stored, and what it leaves out
+    /// stays. Some stores send a 304 without any header.
     #[must_use]
-    pub fn refreshed(&self, not_modified: &HeaderMap, freshness: Freshness) -> Self {
-        let mut meta = Self {
-            freshness,
-            ..self.clone()
-        };
-        for name in KEPT
-            .iter()
-            .filter(|name| ![ETAG, LAST_MODIFIED, CONTENT_ENCODING].contains(name))
-        {
-            if let Some(value) = not_modified.get(name) {
-                meta.headers.insert(name.clone(), value.clone());
-            }
-        }
-        if !not_modified.contains_key(DATE)
-            && let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(freshness.received))
-        {
-            meta.headers.insert(DATE, date);
-        }
-        meta
+    pub fn refreshed(
+        &self,
+        newer: &HeaderMap,
+        withheld: &[HeaderName],
+        freshness: Freshness,
+    ) -> Self {
+        let mut headers = self.headers.clone();
+        headers.remove(DATE); // a new one is in the response, or is now
+        stored_headers::update(&mut headers, newer, withheld);
+        set_date_if_missing(&mut headers, freshness.received);
+        let variants = self.variants.clone();
+        let meta = Self::of_headers(self.presence, self.status, headers, freshness);
+        Self { variants, ..meta }.with_length(self.length)
     }
 
     /// The stored headers with those of a 304 laid over them: what freshness is computed from.
-    pub fn merged_for_freshness(&self, not_modified: &HeaderMap) -> HeaderMap {
+    pub fn merged_for_freshness(&self, newer: &HeaderMap) -> HeaderMap {
         let mut merged = self.headers.clone();
         merged.remove(DATE); // the 304 is as old as the 304, not as what it confirms
         merged.remove(AGE);
+        stored_headers::update(&mut merged, newer, &[]);
         for name in [CACHE_CONTROL, EXPIRES, DATE, AGE] {
-            if let Some(value) = not_modified.get(&name) {
-                merged.insert(name, value.clone());
+            if newer.contains_key(&name) {
+                merged.remove(&name);
+                for value in newer.get_all(&name) {
+                    merged.append(name.clone(), value.clone());
+                }
             }
         }
         merged
@@ -199,9 +215,23 @@ impl Entry {
         self.meta.length.unwrap_or(0)
     }
 
-    /// The entry confirmed by a 304 at `freshness`.
-    pub fn refreshed(&self, not_modified: &HeaderMap, freshness: Freshness) -> Self {
-        let meta = Arc::new(self.meta.refreshed(not_modified, freshness));
+    /// What a key's responses vary by.
+    pub fn varying(variants: Arc<[VarySet]>, now: SystemTime) -> Self {
+        Self {
+            meta: Arc::new(Meta::varying(variants, now)),
+            content: Content::Memory(Arc::from([])),
+        }
+    }
+
+    /// The entry confirmed by a 304, or by an answer to HEAD, at `freshness`.
+    #[must_use]
+    pub fn refreshed(
+        &self,
+        newer: &HeaderMap,
+        withheld: &[HeaderName],
+        freshness: Freshness,
+    ) -> Self {
+        let meta = Arc::new(self.meta.refreshed(newer, withheld, freshness));
         Self {
             meta,
             content: self.content.clone(),
@@ -220,5 +250,14 @@ impl Entry {
             Content::Disk(object) => object.weight(),
         };
         size_of::<Self>() + self.meta.weight() + content
+    }
+}
+
+/// RFC 9110 section 6.6.1: who receives a response without a date and stores it adds one.
+fn set_date_if_missing(headers: &mut HeaderMap, received: SystemTime) {
+    if !headers.contains_key(DATE)
+        && let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(received))
+    {
+        headers.insert(DATE, date);
     }
 }

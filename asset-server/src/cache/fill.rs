@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use super::disk::format::BLOCK;
 use super::disk::{DiskWriter, Layout, ReadError};
 use super::entry::{CHUNK, Entry, Meta};
+use super::key::CacheKey;
 use super::status::CacheStatus;
 use crate::origin::{OriginError, OriginObject};
 
@@ -26,6 +27,8 @@ const WINDOW: usize = 16;
 pub enum Head {
     /// An object whose bytes are arriving.
     Object {
+        /// The key that it is kept under.
+        key: CacheKey,
         /// Its metadata.
         meta: Arc<Meta>,
         /// How the request that began the fill is answered.
@@ -33,6 +36,8 @@ pub enum Head {
     },
     /// Nothing arrives: this complete entry is the answer.
     Entry {
+        /// The key that it is kept under.
+        key: CacheKey,
         /// The entry.
         entry: Arc<Entry>,
         /// How requests are answered with it.

@@ -3,30 +3,97 @@
 //! It belongs to no request, so no client that leaves can stop it, and it is the one place that
 //! decides between hit, revalidation, fetch and standing in for an error.
 
+mod complete;
 mod promote;
 mod receive;
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use http::{HeaderMap, StatusCode};
+
 use super::Cache;
+use super::directives::RequestDirectives;
 use super::disk::WriteError;
 use super::entry::{Content, Entry, Meta, Presence};
 use super::fill::{Break, Fill, Head};
-use super::freshness::{Freshness, Lookup, Storability};
+use super::find::Found;
+use super::freshness::Lookup;
 use super::key::CacheKey;
+use super::part;
 use super::status::CacheStatus;
+use super::storability::{Exchange, Storability, judge, withheld_fields};
+use super::vary::{Varies, variant_key, with_set};
 use crate::mount::Mount;
-use crate::origin::{OriginAnswer, OriginError, OriginRequest, Validator, Want};
+use crate::origin::{
+    Asked, OriginAnswer, OriginError, OriginObject, OriginRequest, Validator, Want,
+};
 
 /// A fill that nobody reads any more goes on, for whoever comes next, unless more than this is
 /// missing: then it costs the origin more than it is likely to save.
 const ABANDON_ABOVE: u64 = 1 << 30;
 
+/// What a fill is about: the key without its variant part, and what its leader asked.
+#[derive(Clone)]
+pub(crate) struct Subject {
+    pub(crate) mount: Arc<Mount>,
+    /// Path, and what else the mount counts.
+    pub(crate) base: CacheKey,
+    /// What an HTTP origin is asked with.
+    pub(crate) asked: Arc<Asked>,
+    /// All headers of the request: they select the variant.
+    pub(crate) request: Arc<HeaderMap>,
+    pub(crate) directives: RequestDirectives,
+    /// Whether the request had `Authorization`.
+    pub(crate) authorized: bool,
+}
+
+impl Subject {
+    /// Under which key an answer belongs.
+    pub(crate) fn key_for(&self, status: StatusCode, answer: &HeaderMap) -> CacheKey {
+        if status == StatusCode::PARTIAL_CONTENT {
+            return part::key_of(&self.base);
+        }
+        match Varies::of(answer) {
+            Varies::By(set) => CacheKey::new(&variant_key(self.base.as_str(), &set, &self.request)),
+            Varies::ByNothing | Varies::ByEverything => self.base.clone(),
+        }
+    }
+
+    /// Whether an answer may be kept, and on which terms.
+    pub(crate) fn judge(
+        &self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        requested: SystemTime,
+        received: SystemTime,
+    ) -> Storability {
+        let exchange = Exchange {
+            authorized: self.authorized,
+            request: self.directives,
+            status,
+            headers,
+            requested,
+            received,
+        };
+        judge(&exchange, &self.mount.policy)
+    }
+}
+
+/// An answer of the origin, and when it came.
+pub(crate) struct Answered {
+    pub(crate) answer: Result<OriginAnswer, OriginError>,
+    pub(crate) requested: SystemTime,
+    pub(crate) received: SystemTime,
+}
+
 /// One fill, from the miss to the complete object.
 pub(crate) struct Filling {
     cache: Arc<Cache>,
-    mount: Arc<Mount>,
+    subject: Subject,
+    /// Under which the fill is shared.
+    shared_key: CacheKey,
+    /// Under which its object is kept.
     key: CacheKey,
     fill: Arc<Fill>,
 }
@@ -35,7 +102,7 @@ pub(crate) struct Filling {
 impl Drop for Filling {
     fn drop(&mut self) {
         self.fill.end_if_growing();
-        self.cache.fills.end(&self.key, &self.fill);
+        self.cache.fills.end(&self.shared_key, &self.fill);
         self.cache.metrics.fills.dec();
     }
 }
@@ -44,122 +111,220 @@ impl Filling {
     /// The task of a fill that a request has become the leader of.
     pub(crate) fn begin(
         cache: Arc<Cache>,
-        mount: Arc<Mount>,
-        key: CacheKey,
+        subject: Subject,
+        shared_key: CacheKey,
         fill: Arc<Fill>,
     ) -> Self {
         cache.metrics.fills.inc();
         Self {
             cache,
-            mount,
-            key,
+            key: shared_key.clone(),
+            shared_key,
+            subject,
             fill,
         }
     }
 
     /// Runs until the object is complete, or is known not to become so.
-    pub(crate) async fn run(self) {
+    pub(crate) async fn run(mut self) {
         // Between the request's lookup and its becoming leader, another fill may have ended.
-        let known = match self.cache.memory.get(self.key.as_str()) {
-            Some(entry) => Some(entry),
-            None => self.cache.open_from_disk(&self.key).await,
+        let Some(known) = self.find().await else {
+            return self.ask_origin(None).await;
         };
-        match known {
-            None => self.ask_origin(None).await,
-            Some(entry) => match (
-                entry.meta.freshness.lookup(SystemTime::now()),
-                &entry.content,
-            ) {
-                (Lookup::Revalidate, _) => self.ask_origin(Some(entry)).await,
-                (Lookup::Hit { .. }, Content::Disk(object))
-                    if self.cache.memory.admits(object.length()) =>
-                {
-                    let object = object.clone();
-                    self.promote(entry, object).await;
-                }
-                (Lookup::Hit { .. }, _) => self.answer_with(entry, CacheStatus::Hit),
-            },
+        self.key = known.key.clone();
+        let (entry, directives) = (known.entry, self.subject.directives);
+        let lookup = entry
+            .meta
+            .freshness
+            .lookup_for(&directives, SystemTime::now());
+        match (lookup, &entry.content) {
+            (Lookup::Revalidate, _) => self.ask_origin(Some(entry)).await,
+            (Lookup::Hit { .. }, Content::Disk(object))
+                if self.cache.memory.admits(object.length()) =>
+            {
+                let object = object.clone();
+                self.promote(entry, object).await;
+            }
+            (Lookup::Hit { .. }, _) => self.answer_with(entry, CacheStatus::Hit),
+            (Lookup::Stale, _) => self.answer_with(entry, CacheStatus::StaleByRequest),
+            // Found on disk only now: whoever waits gets it, and this task goes on for the next ones.
+            (Lookup::StaleWhileRevalidate, _) => {
+                self.answer_with(entry, CacheStatus::StaleWhileRevalidate);
+                self.cache.fills.end(&self.shared_key, &self.fill);
+                refresh(&self.cache, &self.subject, &self.shared_key);
+            }
         }
     }
 
-    async fn ask_origin(&self, known: Option<Arc<Entry>>) {
+    /// Runs for an object that is known to need the origin.
+    pub(crate) async fn refresh(mut self) {
+        let known = self.find().await;
+        if let Some(known) = &known {
+            self.key = known.key.clone();
+        }
+        self.ask_origin(known.map(|known| known.entry)).await;
+    }
+
+    /// Runs with an answer that somebody has got already.
+    pub(crate) async fn take(mut self, answered: Answered) {
+        self.settle(answered, None).await;
+    }
+
+    async fn find(&self) -> Option<Found> {
+        self.cache
+            .find(&self.subject.base, &self.subject.request)
+            .await
+    }
+
+    async fn ask_origin(&mut self, known: Option<Arc<Entry>>) {
+        if known.is_none() && self.subject.mount.is_http && self.complete().await {
+            return;
+        }
         let requested = SystemTime::now();
-        let asked = self.mount.origin.fetch(OriginRequest {
-            key: self.mount.object_key(&self.key),
+        let mount = self.subject.mount.clone();
+        let request = OriginRequest {
+            key: mount.object_key(&self.subject.base),
+            asked: self.subject.asked.clone(),
             want: Want::Body,
-            unless: known.as_deref().and_then(|entry| validator(&entry.meta)),
+            unless: known
+                .as_deref()
+                .and_then(|entry| validator(&entry.meta, mount.is_http)),
             only_if: None,
-        });
-        let answer = asked.await;
-        let received = SystemTime::now();
+        };
+        // Who can be answered with what is there does not wait for a second try.
+        let stands_in = known
+            .as_deref()
+            .is_some_and(|entry| entry.may_stand_in_for_error(requested));
+        let answer = match stands_in {
+            true => mount.origin.fetch_once(request).await,
+            false => mount.origin.fetch(request).await,
+        };
+        let answered = Answered {
+            answer,
+            requested,
+            received: SystemTime::now(),
+        };
+        self.settle(answered, known).await;
+    }
+
+    /// What the origin's answer means for what is known (RFC 9111 sections 3 and 4.3.3).
+    async fn settle(&mut self, answered: Answered, known: Option<Arc<Entry>>) {
+        let Answered {
+            answer,
+            requested,
+            received,
+        } = answered;
+        let status = match (&known, self.subject.directives.no_cache) {
+            (Some(_), true) => CacheStatus::Request,
+            (Some(_), false) => CacheStatus::Stale,
+            (None, _) if self.shared_key != self.subject.base => CacheStatus::VaryMiss,
+            (None, _) => CacheStatus::UriMiss,
+        };
+        let stand_in = known
+            .clone()
+            .filter(|entry| entry.may_stand_in_for_error(received));
         match (answer, known) {
             (Ok(OriginAnswer::NotModified(headers)), Some(entry)) => {
-                let merged = entry.meta.merged_for_freshness(&headers);
-                match Freshness::of_response(&merged, self.mount.defaults, requested, received) {
-                    Storability::Store(freshness) => {
-                        let entry = Arc::new(entry.refreshed(&headers, freshness));
-                        if let Some(disk) = &self.cache.disk {
-                            disk.renew(self.key.as_str(), entry.meta.clone());
-                        }
-                        self.answer_with(entry, CacheStatus::Revalidated);
-                    }
-                    Storability::Refuse(_) => {
-                        self.fill.announce(Head::Entry {
-                            entry,
-                            status: CacheStatus::Revalidated,
-                        });
-                        self.cache.remove(&self.key).await;
-                    }
-                }
+                self.confirm(entry, &headers, requested, received).await;
             }
             (Ok(OriginAnswer::NotModified(_)), None) => {
                 self.fail(OriginError::Malformed(
                     "\"not modified\" to a request without a condition",
                 ));
             }
-            (Ok(OriginAnswer::NotFound), known) => {
+            (Ok(OriginAnswer::NotFound), _) => {
                 self.cache.remove(&self.key).await;
-                let entry = Arc::new(Entry::absent(Freshness::for_span(
-                    self.mount.negative_ttl,
-                    received,
-                )));
-                let status = if known.is_some() {
-                    CacheStatus::Stale
-                } else {
-                    CacheStatus::UriMiss
-                };
-                self.answer_with(entry, status);
+                let ttl = self.subject.mount.policy.negative_ttl;
+                let freshness = super::freshness::Freshness::for_span(ttl, received);
+                self.answer_with(Arc::new(Entry::absent(freshness)), status);
             }
-            (Ok(OriginAnswer::Found(object)), known) => {
-                match Freshness::of_response(
-                    &object.headers,
-                    self.mount.defaults,
-                    requested,
-                    received,
-                ) {
-                    Storability::Store(freshness) => {
-                        let status = if known.is_some() {
-                            CacheStatus::Stale
-                        } else {
-                            CacheStatus::UriMiss
-                        };
-                        drop(known);
-                        self.receive(object, freshness, status).await;
-                    }
-                    Storability::Refuse(_) => {
-                        self.fill.announce_unshared(object);
-                        self.cache.remove(&self.key).await;
+            (Ok(OriginAnswer::Found(object)), known) => match stand_in {
+                // RFC 5861 section 4: these are errors.
+                Some(entry) if is_error(object.status) => {
+                    let error = OriginError::Status(object.status.as_u16());
+                    self.stand_in(entry, &error);
+                }
+                _ => {
+                    let verdict =
+                        self.subject
+                            .judge(object.status, &object.headers, requested, received);
+                    match verdict {
+                        Storability::Store(freshness) => {
+                            drop(known);
+                            self.key = self.subject.key_for(object.status, &object.headers);
+                            self.note_variants(&object.headers).await;
+                            self.receive(object, freshness, status).await;
+                        }
+                        Storability::Refuse(reason) => {
+                            tracing::debug!(
+                                key = self.key.as_str(),
+                                reason = reason.as_str(),
+                                "not stored"
+                            );
+                            let is_error = is_error(object.status);
+                            self.hand_on(object);
+                            // An error says nothing about what is stored.
+                            if !is_error {
+                                self.cache.remove(&self.key).await;
+                            }
+                        }
                     }
                 }
+            },
+            (Err(error), _) => match stand_in {
+                Some(entry) => self.stand_in(entry, &error),
+                None => self.fail(error),
+            },
+        }
+    }
+
+    /// RFC 9111 section 4.3.4: what is stored is good for longer.
+    async fn confirm(
+        &self,
+        entry: Arc<Entry>,
+        headers: &HeaderMap,
+        requested: SystemTime,
+        received: SystemTime,
+    ) {
+        let merged = entry.meta.merged_for_freshness(headers);
+        let subject = &self.subject;
+        match subject.judge(entry.meta.status, &merged, requested, received) {
+            Storability::Store(freshness) => {
+                let withheld = withheld_fields(&merged, &subject.mount.policy);
+                let entry = Arc::new(entry.refreshed(headers, &withheld, freshness));
+                if let Some(disk) = &self.cache.disk {
+                    disk.renew(self.key.as_str(), entry.meta.clone());
+                }
+                self.answer_with(entry, CacheStatus::Revalidated);
             }
-            (Err(error), Some(entry)) if entry.may_stand_in_for_error(received) => {
-                tracing::warn!(key = self.key.as_str(), %error, "the origin failed; the stale object stands in");
-                self.fill.announce(Head::Entry {
-                    entry,
-                    status: CacheStatus::StaleIfError,
-                });
+            Storability::Refuse(_) => {
+                self.announce_entry(entry, CacheStatus::Revalidated);
+                self.cache.remove(&self.key).await;
             }
-            (Err(error), _) => self.fail(error),
+        }
+    }
+
+    /// Remembers what the responses of this key vary by, so that the variant is found again.
+    async fn note_variants(&self, headers: &HeaderMap) {
+        let Varies::By(set) = Varies::of(headers) else {
+            return;
+        };
+        let base = &self.subject.base;
+        let known = match self.cache.memory.get(base.as_str()) {
+            Some(entry) => Some(entry),
+            None => self.cache.open_from_disk(base).await,
+        };
+        let sets = known.as_ref().map_or(&[][..], |entry| &entry.meta.variants);
+        if sets.first() == Some(&set) || self.fill.is_discarded() {
+            return;
+        }
+        let entry = Arc::new(Entry::varying(with_set(sets, &set), SystemTime::now()));
+        self.cache.memory.insert(base.clone(), entry.clone());
+        if let Some(writer) = self.begin_file(base, &entry.meta).await {
+            let written = tokio::task::spawn_blocking(move || writer.publish()).await;
+            if let Ok(written) = written {
+                self.note_write(written.map(|_| ()));
+            }
         }
     }
 
@@ -167,13 +332,30 @@ impl Filling {
 
     fn answer_with(&self, entry: Arc<Entry>, status: CacheStatus) {
         self.publish(entry.clone());
-        self.fill.announce(Head::Entry { entry, status });
+        self.announce_entry(entry, status);
+    }
+
+    fn announce_entry(&self, entry: Arc<Entry>, status: CacheStatus) {
+        let key = self.key.clone();
+        self.fill.announce(Head::Entry { key, entry, status });
+    }
+
+    fn stand_in(&self, entry: Arc<Entry>, error: &OriginError) {
+        tracing::warn!(key = self.key.as_str(), %error, "the origin failed; the stale object stands in");
+        self.announce_entry(entry, CacheStatus::StaleIfError);
+    }
+
+    /// The answer is not for everyone: one request gets it, the others ask for themselves, and so do
+    /// those that come in the next seconds.
+    fn hand_on(&self, object: OriginObject) {
+        self.cache.uncacheable.insert(self.subject.base.clone(), ());
+        self.fill.announce_unshared(object);
     }
 
     /// A purge that comes before is seen by the first check, one that comes meanwhile by the second.
     fn publish(&self, entry: Arc<Entry>) {
-        let for_nothing =
-            entry.meta.presence == Presence::Absent && self.mount.negative_ttl.is_zero();
+        let for_nothing = entry.meta.presence == Presence::Absent
+            && self.subject.mount.policy.negative_ttl.is_zero();
         if for_nothing || self.fill.is_discarded() {
             return;
         }
@@ -210,12 +392,31 @@ impl Filling {
     }
 }
 
-/// One strong tag if there is one, else the date. More than one validator confuses some stores.
-fn validator(meta: &Meta) -> Option<Validator> {
+/// Asks the origin in the background, unless somebody does already.
+pub(crate) fn refresh(cache: &Arc<Cache>, subject: &Subject, shared_key: &CacheKey) {
+    let (fill, role) = cache.fills.join_or_lead(shared_key.as_str());
+    if role == super::coalesce::Role::Leader {
+        let filling = Filling::begin(cache.clone(), subject.clone(), shared_key.clone(), fill);
+        tokio::spawn(filling.refresh());
+    }
+}
+
+/// RFC 5861 section 4.
+fn is_error(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502 | 503 | 504)
+}
+
+/// The entity tag if there is one, else the date. More than one validator confuses some stores, and so
+/// does a weak tag, which an HTTP origin must understand.
+pub(crate) fn validator(meta: &Meta, is_http: bool) -> Option<Validator> {
     if meta.presence == Presence::Absent {
         return None;
     }
-    match meta.validators.strong_etag() {
+    let etag = match is_http {
+        true => meta.validators.etag.as_ref(),
+        false => meta.validators.strong_etag(),
+    };
+    match etag {
         Some(etag) => Some(Validator::ETag(etag.clone())),
         None => meta
             .headers

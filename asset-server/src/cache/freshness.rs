@@ -1,13 +1,19 @@
 //! How long a response may be used, and what to do with one at a given moment (RFC 9111 section 4).
 //!
-//! Pure: every function takes its moment as an argument and reads no clock.
+//! Pure: every function takes its moment as an argument and reads no clock. Whether a response may be
+//! kept at all is the affair of [`storability`](super::storability).
 
 use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
-use http::header::{AGE, DATE, EXPIRES, SET_COOKIE, VARY};
+use http::header::{AGE, DATE, EXPIRES, LAST_MODIFIED};
 
-use super::directives::{Directives, delta_seconds};
+use super::directives::{Directives, RequestDirectives, delta_seconds, split_list};
+pub(crate) use super::http_date::http_date;
+
+/// Section 4.2.2 suggests a tenth of the time since the last change; a day is as long as it gets.
+const HEURISTIC_FRACTION: u32 = 10;
+const HEURISTIC_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// What a stored response needs for every later decision about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,39 +28,10 @@ pub struct Freshness {
     pub must_revalidate: bool,
     /// It must be revalidated before every use, section 5.2.2.4.
     pub no_cache: bool,
+    /// The span past its lifetime in which it is served while it is revalidated, RFC 5861 section 3.
+    pub stale_while_revalidate: Duration,
     /// The span past its lifetime in which an error may be answered with it, RFC 5861 section 4.
     pub stale_if_error: Duration,
-}
-
-/// What the operator decided for a mount.
-#[derive(Clone, Copy, Debug)]
-pub struct Defaults {
-    /// Lifetime of a response that states none.
-    pub ttl: Duration,
-    /// `stale-if-error` of a response that states none.
-    pub stale_if_error: Duration,
-}
-
-/// Whether a response may be stored (section 3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Storability {
-    /// It may, and stays fresh like this.
-    Store(Freshness),
-    /// It may not.
-    Refuse(NotStored),
-}
-
-/// Why a response is not stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotStored {
-    /// `Cache-Control: no-store`.
-    NoStore,
-    /// `Cache-Control: private`.
-    Private,
-    /// It sets a cookie, so it is for one user.
-    SetCookie,
-    /// It varies by a request header, and variants are not kept.
-    Vary,
 }
 
 /// What a stored response is good for at a moment.
@@ -67,43 +44,15 @@ pub enum Lookup {
         /// Freshness left.
         ttl: Duration,
     },
+    /// Serve it although it is stale: the request said that this is fine (section 5.2.1.2).
+    Stale,
+    /// Serve it although it is stale, and ask the origin in the background.
+    StaleWhileRevalidate,
     /// Ask the origin first.
     Revalidate,
 }
 
 impl Freshness {
-    /// Whether and how long a response may be stored.
-    pub fn of_response(
-        headers: &HeaderMap,
-        defaults: Defaults,
-        requested: SystemTime,
-        received: SystemTime,
-    ) -> Storability {
-        let directives = Directives::of(headers);
-        let refused = if directives.no_store {
-            Some(NotStored::NoStore)
-        } else if directives.private {
-            Some(NotStored::Private)
-        } else if headers.contains_key(SET_COOKIE) {
-            Some(NotStored::SetCookie)
-        } else if varies(headers) {
-            Some(NotStored::Vary)
-        } else {
-            None
-        };
-        match refused {
-            Some(reason) => Storability::Refuse(reason),
-            None => Storability::Store(Self {
-                received,
-                initial_age: initial_age(headers, requested, received),
-                lifetime: lifetime(headers, directives, defaults.ttl, received),
-                must_revalidate: directives.must_revalidate || directives.s_maxage.is_some(),
-                no_cache: directives.no_cache,
-                stale_if_error: directives.stale_if_error.unwrap_or(defaults.stale_if_error),
-            }),
-        }
-    }
-
     /// A response of our own making that is fresh for `lifetime`.
     pub fn for_span(lifetime: Duration, received: SystemTime) -> Self {
         Self {
@@ -112,6 +61,7 @@ impl Freshness {
             lifetime,
             must_revalidate: true,
             no_cache: false,
+            stale_while_revalidate: Duration::ZERO,
             stale_if_error: Duration::ZERO,
         }
     }
@@ -121,12 +71,44 @@ impl Freshness {
         self.initial_age + now.duration_since(self.received).unwrap_or_default()
     }
 
-    /// Section 4: whether it may be used as it is.
+    /// Section 4: whether it may be used as it is, for a request that says nothing of its own.
     pub fn lookup(&self, now: SystemTime) -> Lookup {
         let age = self.age(now);
-        match self.lifetime.checked_sub(age) {
-            Some(ttl) if !ttl.is_zero() && !self.no_cache => Lookup::Hit { age, ttl },
-            _ => Lookup::Revalidate,
+        let ttl = self.lifetime.saturating_sub(age);
+        if self.no_cache {
+            Lookup::Revalidate
+        } else if !ttl.is_zero() {
+            Lookup::Hit { age, ttl }
+        } else if !self.must_revalidate && age - self.lifetime < self.stale_while_revalidate {
+            Lookup::StaleWhileRevalidate
+        } else {
+            Lookup::Revalidate
+        }
+    }
+
+    /// Section 5.2.1: the same for a request with directives.
+    pub fn lookup_for(&self, request: &RequestDirectives, now: SystemTime) -> Lookup {
+        if request.no_cache {
+            return Lookup::Revalidate;
+        }
+        let (age, plain) = (self.age(now), self.lookup(now));
+        if request
+            .max_age
+            .is_some_and(|limit| age > limit || limit.is_zero())
+        {
+            return Lookup::Revalidate;
+        }
+        match plain {
+            Lookup::Hit { ttl, .. } if request.min_fresh.is_some_and(|least| ttl < least) => {
+                Lookup::Revalidate
+            }
+            Lookup::Revalidate if !self.no_cache && !self.must_revalidate => {
+                match request.max_stale {
+                    Some(limit) if age.saturating_sub(self.lifetime) <= limit => Lookup::Stale,
+                    _ => Lookup::Revalidate,
+                }
+            }
+            plain => plain,
         }
     }
 
@@ -137,63 +119,53 @@ impl Freshness {
     }
 }
 
-/// `Vary` on anything but what every request to the origin has alike means that a stored response is
-/// not known to suit another request (section 4.1). Requests to origins carry no client header at
-/// all, so `Vary: Origin` and `Vary: Accept-Encoding`, which stores send by habit, change nothing.
-fn varies(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(VARY)
-        .iter()
-        .flat_map(|value| super::directives::split_list(value.as_bytes()))
-        .any(|name| {
-            ![
-                "accept-encoding",
-                "origin",
-                "access-control-request-headers",
-                "access-control-request-method",
-            ]
-            .iter()
-            .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
-        })
-}
-
-/// Section 4.2.1: `s-maxage`, then `max-age`, then `Expires` less `Date`; else what the mount says.
-fn lifetime(
+/// Section 4.2.1: `s-maxage`, then `max-age`, then `Expires` less `Date`. `None` if nothing is stated.
+pub fn stated_lifetime(
     headers: &HeaderMap,
-    directives: Directives,
-    default: Duration,
+    directives: &Directives,
+    targeted: bool,
     received: SystemTime,
-) -> Duration {
-    if let Some(stated) = directives.s_maxage.or(directives.max_age) {
+) -> Option<Duration> {
+    let stated = directives.s_maxage.or(directives.max_age);
+    if stated.is_some() || targeted || !headers.contains_key(EXPIRES) {
         return stated;
     }
-    let Some(expires) = headers.get(EXPIRES) else {
-        return default;
-    };
-    // Section 5.3: a date that cannot be read, `0` above all, is in the past.
-    let date = http_date(headers.get(DATE).map(|v| v.as_bytes())).unwrap_or(received);
-    http_date(Some(expires.as_bytes()))
-        .and_then(|expires| expires.duration_since(date).ok())
-        .unwrap_or_default()
+    // Section 5.3: a date that cannot be read, `0` above all, is in the past. So are two of them.
+    let date = http_date(single(headers, &DATE)).unwrap_or(received);
+    let expires = http_date(single(headers, &EXPIRES));
+    let lifetime = expires.and_then(|expires| expires.duration_since(date).ok());
+    Some(lifetime.unwrap_or_default())
+}
+
+/// Section 4.2.2: what the time since the last change lets expect.
+pub fn heuristic_lifetime(headers: &HeaderMap, received: SystemTime) -> Option<Duration> {
+    let modified = http_date(single(headers, &LAST_MODIFIED))?;
+    let date = http_date(single(headers, &DATE)).unwrap_or(received);
+    let unchanged = date.duration_since(modified).ok()?;
+    Some((unchanged / HEURISTIC_FRACTION).min(HEURISTIC_MAX))
 }
 
 /// Section 4.2.3: `corrected_initial_age`.
-fn initial_age(headers: &HeaderMap, requested: SystemTime, received: SystemTime) -> Duration {
-    let apparent_age = http_date(headers.get(DATE).map(|v| v.as_bytes()))
+pub fn initial_age(headers: &HeaderMap, requested: SystemTime, received: SystemTime) -> Duration {
+    let apparent_age = http_date(single(headers, &DATE))
         .and_then(|date| received.duration_since(date).ok())
         .unwrap_or_default();
+    // Section 5.1: the first member of what should not be a list; what is no number is ignored.
     let age_value = headers
         .get(AGE)
-        .and_then(|age| delta_seconds(age.as_bytes()))
-        .unwrap_or(0);
+        .and_then(|age| split_list(age.as_bytes()).next())
+        .filter(|age| !age.starts_with(b"\""))
+        .and_then(delta_seconds)
+        .map_or(Duration::ZERO, Duration::from_secs);
     let response_delay = received.duration_since(requested).unwrap_or_default();
-    apparent_age.max(Duration::from_secs(age_value) + response_delay)
+    apparent_age.max(age_value + response_delay)
 }
 
-/// A date of RFC 9110 section 5.6.7.
-pub(crate) fn http_date(text: Option<&[u8]>) -> Option<SystemTime> {
-    httpdate::parse_http_date(std::str::from_utf8(text?).ok()?).ok()
+/// The value of a field that must not be there twice.
+fn single<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Option<&'a [u8]> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => Some(value.as_bytes()),
+        _ => None,
+    }
 }
-
-#[cfg(test)]
-mod tests;

@@ -3,11 +3,17 @@
 //! A key names the same object for every client, on disk and at the origin, so two spellings of one
 //! path must meet in one key and no spelling may leave its mount. We refuse what is odd (`..`, `//`,
 //! `%2F`) instead of repairing it: a repaired path is a second name for an object, and every layer
-//! that repairs differently is a hole. The query is no part of the key and is not sent on.
+//! that repairs differently is a hole. The mount says what else of a request is part of the key: the
+//! query or some of its parameters, headers, host and scheme. What is no part of it is not sent on.
 
 use std::borrow::{Borrow, Cow};
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
+
+use http::request::Parts;
+use percent_encoding::NON_ALPHANUMERIC;
+
+use crate::config::{KeyPolicy, Query};
 
 /// Longest path accepted, in bytes after decoding; S3 ends keys there too.
 pub const MAX_LENGTH: usize = 1024;
@@ -15,7 +21,7 @@ pub const MAX_LENGTH: usize = 1024;
 /// Segment that we keep for ourselves in every bucket and directory.
 pub const RESERVED_SEGMENT: &str = ".edge";
 
-/// The path of an object as the cache knows it: mount path and object key, normalised.
+/// What identifies a response: the normalised path, and what else the mount counts.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CacheKey(Arc<str>);
 
@@ -25,9 +31,14 @@ impl CacheKey {
         Self(normal.into())
     }
 
-    /// The path.
+    /// The key as text: the path first.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The path alone.
+    pub fn path(&self) -> &str {
+        path_of(&self.0)
     }
 }
 
@@ -110,6 +121,106 @@ impl KeyError {
     }
 }
 
+/// Ends the path in a key. What follows in a key begins with a control character, which no path has.
+fn is_end_of_path(c: char) -> bool {
+    c < ' '
+}
+
+/// The path of a key.
+pub fn path_of(key: &str) -> &str {
+    key.split(is_end_of_path).next().unwrap_or_default()
+}
+
+/// Whether `key` belongs to `base`: is the same, or a variant, a part or a slice of it; and if `base` is
+/// a path alone, of it with any query.
+pub fn belongs(key: &str, base: &str) -> bool {
+    key.strip_prefix(base)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(is_end_of_path))
+}
+
+/// Before the query in a key.
+const QUERY: char = '\u{1}';
+
+/// The key of a request, whose path is in normal form; borrowed if it is the path alone.
+pub fn of_request<'a>(path: &'a str, request: &Parts, policy: &KeyPolicy) -> Cow<'a, str> {
+    if policy.is_path_alone() {
+        return Cow::Borrowed(path);
+    }
+    let mut key = String::with_capacity(path.len() + 64);
+    key.push_str(path);
+    if let Some(query) = counted_query(request.uri.query(), &policy.query) {
+        key.push(QUERY);
+        key.push_str(&query);
+    }
+    let mut field = |name: &str, value: &[u8]| {
+        let _ = write!(
+            key,
+            "{FIELD}{name}={}",
+            percent_encoding::percent_encode(value, NON_ALPHANUMERIC)
+        );
+    };
+    for name in &policy.headers {
+        for value in request.headers.get_all(name) {
+            field(name.as_str(), value.as_bytes());
+        }
+    }
+    if policy.host {
+        let host = request
+            .headers
+            .get(http::header::HOST)
+            .map(|host| host.as_bytes());
+        let host = request
+            .uri
+            .authority()
+            .map(|host| host.as_str().as_bytes())
+            .or(host);
+        field(":authority", &host.unwrap_or_default().to_ascii_lowercase());
+    }
+    if policy.scheme {
+        let scheme = request
+            .headers
+            .get("x-forwarded-proto")
+            .map(|scheme| scheme.as_bytes());
+        field(":scheme", &scheme.unwrap_or(b"http").to_ascii_lowercase());
+    }
+    Cow::Owned(key)
+}
+
+/// Before a header, the host or the scheme in a key.
+const FIELD: char = '\u{4}';
+
+/// The part of a query that counts, which is also what goes to the origin.
+pub fn counted_query<'a>(query: Option<&'a str>, counts: &Query) -> Option<Cow<'a, str>> {
+    let query = query?;
+    match counts {
+        Query::Ignore => None,
+        Query::All => Some(Cow::Borrowed(query)),
+        Query::Listed(names) => {
+            let mut listed = String::new();
+            for name in names {
+                for pair in query.split('&') {
+                    if pair.split('=').next() == Some(name) {
+                        if !listed.is_empty() {
+                            listed.push('&');
+                        }
+                        listed.push_str(pair);
+                    }
+                }
+            }
+            (!listed.is_empty()).then_some(Cow::Owned(listed))
+        }
+    }
+}
+
+/// Whether a path may name a directory, with a slash at its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Directories {
+    /// There are only objects.
+    Refused,
+    /// The origin knows what to do with them.
+    Accepted,
+}
+
 /// The normal form of a request's path; borrowed when the path is normal already, as nearly all are.
 pub fn normalize(path: &str) -> Result<Cow<'_, str>, KeyError> {
     if path.len() > 3 * MAX_LENGTH {
@@ -122,6 +233,17 @@ pub fn normalize(path: &str) -> Result<Cow<'_, str>, KeyError> {
     };
     check(&normal)?;
     Ok(normal)
+}
+
+/// The same where directories may be accepted: the error is the verdict for those who do not.
+pub fn normalize_with(path: &str, directories: Directories) -> Result<Cow<'_, str>, KeyError> {
+    match (normalize(path), directories) {
+        (Err(KeyError::Directory), Directories::Accepted) => match path.contains('%') {
+            true => decode(path).map(Cow::Owned),
+            false => Ok(Cow::Borrowed(path)),
+        },
+        (normal, _) => normal,
+    }
 }
 
 /// Percent-decodes once (RFC 3986 section 2.1), and refuses what would change meaning by it.

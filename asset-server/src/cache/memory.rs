@@ -4,8 +4,9 @@
 //! Admission is moka's TinyLFU: a scan of objects asked for once does not push out the hot set.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use moka::sync::Cache as Moka;
+pub(crate) use moka::sync::Cache as Moka;
 use prometheus::IntCounter;
 
 use super::entry::Entry;
@@ -16,6 +17,14 @@ const OVERHEAD: usize = 320;
 
 /// Open files of the disk tier kept at hand, so that a large hot object is not opened anew each time.
 const OPEN_FILES: u64 = 512;
+
+/// A set of keys, each of which is forgotten some time after it came.
+pub(crate) fn expiring(capacity: u64, ttl: Duration) -> Moka<CacheKey, ()> {
+    Moka::builder()
+        .max_capacity(capacity)
+        .time_to_live(ttl)
+        .build()
+}
 
 /// Whole objects in memory, and open files of those that are too large for it.
 #[derive(Debug)]

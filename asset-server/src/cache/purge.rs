@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::key;
+
 /// What to remove. The paths are those of URLs, mount included, decoded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
@@ -16,7 +18,7 @@ impl Purge {
     /// Whether a path is to be removed.
     pub fn covers(&self, path: &str) -> bool {
         match self {
-            Self::Key(key) => path == key,
+            Self::Key(key) => key::belongs(path, key),
             Self::Prefix(prefix) => path.starts_with(prefix.as_str()),
         }
     }

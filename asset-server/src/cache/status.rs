@@ -21,6 +21,18 @@ pub enum CacheStatus {
     Revalidated,
     /// In the cache but stale, served because the origin failed.
     StaleIfError,
+    /// In the cache but stale, served while the origin is asked in the background.
+    StaleWhileRevalidate,
+    /// In the cache but stale, served because the request said that this is fine.
+    StaleByRequest,
+    /// In the cache, but no variant of it suits the request; this request caused the fetch.
+    VaryMiss,
+    /// A part of it is in the cache; this request caused the fetch of the rest.
+    Partial,
+    /// In the cache, but the request wanted the origin to be asked.
+    Request,
+    /// Not a method that a cache answers.
+    Method,
     /// Passed through without being stored.
     Bypass,
     /// Refused before the cache was asked, or failed.
@@ -29,7 +41,7 @@ pub enum CacheStatus {
 
 impl CacheStatus {
     /// How many there are.
-    pub const COUNT: usize = 8;
+    pub const COUNT: usize = 14;
 
     /// All, in the order of their discriminants.
     pub const ALL: [Self; Self::COUNT] = [
@@ -39,6 +51,12 @@ impl CacheStatus {
         Self::Stale,
         Self::Revalidated,
         Self::StaleIfError,
+        Self::StaleWhileRevalidate,
+        Self::StaleByRequest,
+        Self::VaryMiss,
+        Self::Partial,
+        Self::Request,
+        Self::Method,
         Self::Bypass,
         Self::Error,
     ];
@@ -52,6 +70,12 @@ impl CacheStatus {
             Self::Stale => "stale",
             Self::Revalidated => "revalidated",
             Self::StaleIfError => "stale-if-error",
+            Self::StaleWhileRevalidate => "stale-while-revalidate",
+            Self::StaleByRequest => "stale-by-request",
+            Self::VaryMiss => "vary-miss",
+            Self::Partial => "partial",
+            Self::Request => "request",
+            Self::Method => "method",
             Self::Bypass => "bypass",
             Self::Error => "error",
         }
@@ -66,6 +90,12 @@ impl CacheStatus {
             Self::Stale => "; fwd=stale",
             Self::Revalidated => "; fwd=stale; fwd-status=304",
             Self::StaleIfError => "; fwd=stale; detail=stale-if-error",
+            Self::StaleWhileRevalidate => "; hit; detail=stale-while-revalidate",
+            Self::StaleByRequest => "; hit; detail=max-stale",
+            Self::VaryMiss => "; fwd=vary-miss",
+            Self::Partial => "; fwd=partial",
+            Self::Request => "; fwd=request",
+            Self::Method => "; fwd=method",
             Self::Bypass => "; fwd=bypass",
             Self::Error => "; fwd=uri-miss",
         }

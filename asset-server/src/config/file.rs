@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serving::config::Invalid;
 use serving::units::{ByteSize, Duration};
 
+use super::http_semantics::{KeyFile, Methods, RequestDirectiveUse, SetCookie, header_name};
 use super::{Addressing, Config, Credentials, Disk, Memory, Mount, Origin, OriginLimits, S3};
 
 /// The asset part of a configuration file.
@@ -56,6 +57,33 @@ pub struct MountFile {
     /// section 4), when the object itself does not say.
     #[serde(default = "stale_if_error")]
     pub stale_if_error: Duration,
+    /// How long past its freshness an object is served while it is revalidated in the background
+    /// (RFC 5861 section 3), when the object itself does not say.
+    #[serde(default = "stale_while_revalidate")]
+    pub stale_while_revalidate: Duration,
+    /// What of a request the cache key is made of, besides the path.
+    #[serde(default)]
+    pub key: KeyFile,
+    /// What becomes of methods other than GET and HEAD: `refuse`, or `forward` to an HTTP origin.
+    #[serde(default)]
+    pub methods: Methods,
+    /// Response fields that go before `Cache-Control` and `Expires`, the first first (RFC 9213).
+    #[serde(default = "targeted_fields")]
+    pub targeted_fields: Vec<String>,
+    /// Whether a response that sets a cookie is stored if it states its freshness: `store` or `refuse`.
+    #[serde(default)]
+    pub set_cookie: SetCookie,
+    /// Whether the `Cache-Control` of requests is obeyed: `obey` or `ignore`.
+    #[serde(default)]
+    pub request_directives: RequestDirectiveUse,
+}
+
+fn stale_while_revalidate() -> Duration {
+    Duration::from_secs(0)
+}
+
+fn targeted_fields() -> Vec<String> {
+    vec!["CDN-Cache-Control".into()]
 }
 
 fn default_ttl() -> Duration {
@@ -280,12 +308,27 @@ impl MountFile {
                 path: directory.join(local.path),
             },
         };
+        let is_http = matches!(origin, Origin::Http { .. });
+        if self.methods == Methods::Forward && !is_http {
+            let reason = "can be forward only with an http origin";
+            return Err(Invalid::new("methods", reason));
+        }
+        let mut targeted_fields = Vec::with_capacity(self.targeted_fields.len());
+        for (i, name) in self.targeted_fields.iter().enumerate() {
+            targeted_fields.push(header_name(&format!("targeted_fields[{i}]"), name)?);
+        }
         Ok(Mount {
             path: self.path,
             origin,
             default_ttl: self.default_ttl.get(),
             negative_ttl: self.negative_ttl.get(),
+            stale_while_revalidate: self.stale_while_revalidate.get(),
             stale_if_error: self.stale_if_error.get(),
+            key: self.key.resolve(is_http).map_err(|e| e.within("key"))?,
+            methods: self.methods,
+            targeted_fields,
+            set_cookie: self.set_cookie,
+            request_directives: self.request_directives,
         })
     }
 }

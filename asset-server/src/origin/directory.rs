@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::header::{ETAG, LAST_MODIFIED};
-use http::{HeaderMap, HeaderValue};
+use http::header::{CONTENT_RANGE, ETAG, LAST_MODIFIED};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::{
     Origin, OriginAnswer, OriginBody, OriginError, OriginObject, OriginRequest, Validator, Want,
@@ -76,12 +76,22 @@ fn answer(root: &Path, request: &OriginRequest) -> Result<OriginAnswer, OriginEr
         }
         _ => {}
     }
-    let length = metadata.len();
+    let total = metadata.len();
+    let mut headers = headers;
+    let mut status = StatusCode::OK;
     let (length, body) = match &request.want {
-        Want::Head => (length, no_body()),
-        Want::Body => (length, stream(file, 0, length)),
+        Want::Head => (total, no_body()),
+        Want::Body => (total, stream(file, 0, total)),
+        Want::Range(range) if range.start >= total => return Err(OriginError::Unsatisfiable),
         Want::Range(range) => {
-            let end = range.end.min(length);
+            let end = range.end.min(total);
+            status = StatusCode::PARTIAL_CONTENT;
+            let value = format!("bytes {}-{}/{total}", range.start, end - 1);
+            headers.extend(
+                HeaderValue::try_from(value)
+                    .ok()
+                    .map(|v| (CONTENT_RANGE, v)),
+            );
             (
                 end.saturating_sub(range.start),
                 stream(file, range.start, end),
@@ -89,6 +99,7 @@ fn answer(root: &Path, request: &OriginRequest) -> Result<OriginAnswer, OriginEr
         }
     };
     Ok(OriginAnswer::Found(OriginObject {
+        status,
         headers,
         length: Some(length),
         body,

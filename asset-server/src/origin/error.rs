@@ -29,6 +29,9 @@ pub enum OriginError {
     /// The version that was asked for is no longer the current one (412).
     #[error("the object has changed at the origin")]
     Changed,
+    /// It has the object, but no byte of the range (416).
+    #[error("the range is beyond the object's end")]
+    Unsatisfiable,
     /// The body ended early, stalled, or was longer than announced.
     #[error("the origin's answer is incomplete: {0}")]
     Body(Source),
@@ -80,6 +83,11 @@ impl OriginError {
                 "origin_error",
                 "http_protocol_error",
             ),
+            Self::Unsatisfiable => (
+                StatusCode::BAD_GATEWAY,
+                "origin_unsatisfiable",
+                "http_protocol_error",
+            ),
             Self::Changed => (
                 StatusCode::BAD_GATEWAY,
                 "origin_changed",
@@ -103,6 +111,7 @@ impl OriginError {
         match status {
             401 | 403 => Self::Denied(format!("status {status}")),
             412 => Self::Changed,
+            416 => Self::Unsatisfiable,
             429 | 503 => Self::SlowDown,
             504 => Self::Timeout,
             status => Self::Status(status),

@@ -10,7 +10,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::health::{Health, Seen};
-use super::{Origin, OriginAnswer, OriginBody, OriginError, OriginRequest, OriginStatus};
+use super::{
+    Forward, Origin, OriginAnswer, OriginBody, OriginError, OriginObject, OriginRequest,
+    OriginStatus,
+};
 use crate::config::OriginLimits;
 use crate::metrics::OriginMetrics;
 
@@ -44,10 +47,44 @@ impl GuardedOrigin {
 
     /// Asks for one object. Its slot is held until the body has ended.
     pub(crate) async fn fetch(&self, request: OriginRequest) -> Result<OriginAnswer, OriginError> {
+        self.ask(&request, self.limits.attempts).await
+    }
+
+    /// The same without a second try.
+    pub(crate) async fn fetch_once(
+        &self,
+        request: OriginRequest,
+    ) -> Result<OriginAnswer, OriginError> {
+        self.ask(&request, 1).await
+    }
+
+    /// Passes a request of another method on. It is sent once: nobody knows what it does.
+    pub(crate) async fn forward(&self, request: Forward) -> Result<OriginObject, OriginError> {
+        let slot = self.slot().await?;
+        self.metrics.requests.inc();
+        match self.origin.forward(request).await {
+            Ok(mut object) => {
+                self.health.succeeded(Seen::ByRequest);
+                object.body = self.guard_body(object.body, slot);
+                Ok(object)
+            }
+            Err(error) => {
+                self.metrics.errors.inc();
+                self.health.failed(Seen::ByRequest, &error);
+                Err(error)
+            }
+        }
+    }
+
+    async fn ask(
+        &self,
+        request: &OriginRequest,
+        attempts: u32,
+    ) -> Result<OriginAnswer, OriginError> {
         let slot = self.slot().await?;
         let started = Instant::now();
         self.metrics.requests.inc();
-        let answer = self.with_retries(&request).await;
+        let answer = self.with_retries(request, attempts).await;
         self.metrics
             .first_byte_seconds
             .observe(started.elapsed().as_secs_f64());
@@ -99,9 +136,13 @@ impl GuardedOrigin {
     }
 
     /// GET and HEAD are safe to repeat while nothing of the answer was passed on.
-    async fn with_retries(&self, request: &OriginRequest) -> Result<OriginAnswer, OriginError> {
+    async fn with_retries(
+        &self,
+        request: &OriginRequest,
+        attempts: u32,
+    ) -> Result<OriginAnswer, OriginError> {
         let mut pause = FIRST_PAUSE;
-        for _ in 1..self.limits.attempts {
+        for _ in 1..attempts {
             match within(
                 self.limits.first_byte_timeout,
                 self.origin.fetch(request.clone()),

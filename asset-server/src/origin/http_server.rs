@@ -1,11 +1,10 @@
 //! An HTTP server as origin.
 
-use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use http::header::{
     ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HOST, IF_MATCH, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, RANGE, USER_AGENT,
+    IF_NONE_MATCH, RANGE, USER_AGENT, VIA,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyDataStream, BodyExt, Empty};
@@ -17,8 +16,8 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
-    ConnectError, Origin, OriginAnswer, OriginError, OriginObject, OriginRequest, Validator, Want,
-    no_body,
+    Asked, ConnectError, Forward, Origin, OriginAnswer, OriginBody, OriginError, OriginObject,
+    OriginRequest, RequestBody, Validator, Want, no_body,
 };
 use crate::config::OriginLimits;
 
@@ -44,7 +43,7 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'@');
 
 pub(super) struct HttpOrigin {
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, RequestBody>,
     base: String,
 }
 
@@ -71,26 +70,34 @@ impl HttpOrigin {
         })
     }
 
+    /// Host and `User-Agent` are ours unless the client's request goes on; the body is streamed.
     async fn send(
         &self,
         method: Method,
         key: &str,
-        headers: HeaderMap,
+        asked: &Asked,
+        own: HeaderMap,
+        body: RequestBody,
     ) -> Result<Response<Incoming>, OriginError> {
-        let uri = format!("{}{}", self.base, utf8_percent_encode(key, PATH));
-        let mut request = Request::new(Empty::new());
+        let mut uri = format!("{}{}", self.base, utf8_percent_encode(key, PATH));
+        if let Some(query) = &asked.query {
+            uri.push('?');
+            uri.push_str(query);
+        }
+        let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() = uri
             .parse()
             .map_err(|_| OriginError::Malformed("the key makes no URL"))?;
-        *request.headers_mut() = headers;
-        request
-            .headers_mut()
-            .insert(USER_AGENT, HeaderValue::from_static("asset-server"));
-        request
-            .headers_mut()
-            .insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        request.headers_mut().remove(HOST); // the client sets it from the URL
+        let headers = request.headers_mut();
+        *headers = asked.headers.clone();
+        headers.extend(own);
+        headers
+            .entry(USER_AGENT)
+            .or_insert(HeaderValue::from_static("asset-server"));
+        // RFC 9110 section 7.6.3: whoever passes a message on says so.
+        headers.append(VIA, HeaderValue::from_static("1.1 asset-server"));
+        headers.remove(HOST); // the client sets it from the URL
         self.client
             .request(request)
             .await
@@ -101,63 +108,78 @@ impl HttpOrigin {
 impl Origin for HttpOrigin {
     fn fetch(&self, request: OriginRequest) -> BoxFuture<'_, Result<OriginAnswer, OriginError>> {
         Box::pin(async move {
-            let mut headers = HeaderMap::new();
+            let mut own = HeaderMap::new();
+            if !request.asked.headers.contains_key(ACCEPT_ENCODING) {
+                own.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+            }
+            let conditional = request.unless.is_some();
             match request.unless {
-                Some(Validator::ETag(etag)) => headers.insert(IF_NONE_MATCH, etag),
-                Some(Validator::Date(date)) => headers.insert(IF_MODIFIED_SINCE, date),
+                Some(Validator::ETag(etag)) => own.insert(IF_NONE_MATCH, etag),
+                Some(Validator::Date(date)) => own.insert(IF_MODIFIED_SINCE, date),
                 None => None,
             };
+            let bound = request.only_if.is_some();
             if let Some(etag) = request.only_if {
-                headers.insert(IF_MATCH, etag);
+                own.insert(IF_MATCH, etag);
             }
             if let Want::Range(range) = &request.want {
                 let value = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
-                headers.insert(
+                own.insert(
                     RANGE,
                     HeaderValue::try_from(value).map_err(|_| OriginError::Malformed("a range"))?,
                 );
             }
             let head = request.want == Want::Head;
             let method = if head { Method::HEAD } else { Method::GET };
-            let (parts, body) = self.send(method, &request.key, headers).await?.into_parts();
-            match (parts.status, &request.want) {
-                (StatusCode::OK, Want::Head | Want::Body) => {}
+            let sent = self.send(method, &request.key, &request.asked, own, no_request_body());
+            let object = object(sent.await?, head);
+            match (object.status, &request.want) {
+                (StatusCode::NOT_MODIFIED, _) if conditional => {
+                    Ok(OriginAnswer::NotModified(object.headers))
+                }
+                (StatusCode::PRECONDITION_FAILED, _) if bound => Err(OriginError::Changed),
                 (StatusCode::PARTIAL_CONTENT, Want::Range(range)) => {
-                    check_range(&parts.headers, range)?;
+                    check_range(&object.headers, range)?;
+                    Ok(OriginAnswer::Found(object))
                 }
-                (StatusCode::OK, _) => {
-                    return Err(OriginError::Malformed(
-                        "a range was answered with the whole",
-                    ));
+                (StatusCode::OK, Want::Range(_)) if bound => Err(OriginError::Malformed(
+                    "a range was answered with the whole",
+                )),
+                (StatusCode::OK, Want::Range(_)) | (_, Want::Head | Want::Body) => {
+                    Ok(OriginAnswer::Found(object))
                 }
-                (StatusCode::NOT_MODIFIED, _) => {
-                    return Ok(OriginAnswer::NotModified(parts.headers));
-                }
-                (StatusCode::NOT_FOUND | StatusCode::GONE, _) => return Ok(OriginAnswer::NotFound),
-                (status, _) => return Err(OriginError::of_status(status.as_u16())),
+                (StatusCode::NOT_FOUND | StatusCode::GONE, _) => Ok(OriginAnswer::NotFound),
+                (status, Want::Range(_)) => Err(OriginError::of_status(status.as_u16())),
             }
-            let length = parts
-                .headers
-                .get(CONTENT_LENGTH)
-                .and_then(|v| v.to_str().ok())
-                .and_then(|v| v.parse().ok());
-            let body = if head {
-                no_body()
-            } else {
-                BodyDataStream::new(body.map_err(|error| OriginError::Body(error.into()))).boxed()
-            };
-            Ok(OriginAnswer::Found(OriginObject {
-                headers: parts.headers,
-                length,
+        })
+    }
+
+    fn forward(&self, request: Forward) -> BoxFuture<'_, Result<OriginObject, OriginError>> {
+        Box::pin(async move {
+            let head = request.method == Method::HEAD;
+            let Forward {
+                method,
+                key,
+                asked,
                 body,
-            }))
+            } = request;
+            let sent = self.send(method, &key, &asked, HeaderMap::new(), body);
+            Ok(object(sent.await?, head))
         })
     }
 
     /// Any answer but a server error will do: what the root of an origin says is its own affair.
     fn check(&self) -> BoxFuture<'_, Result<(), OriginError>> {
         Box::pin(async move {
-            let response = self.send(Method::HEAD, "", HeaderMap::new()).await?;
+            let response = self
+                .send(
+                    Method::HEAD,
+                    "",
+                    &Asked::default(),
+                    HeaderMap::new(),
+                    no_request_body(),
+                )
+                .await?;
             match response.status() {
                 status if status.is_server_error() => Err(OriginError::of_status(status.as_u16())),
                 _ => Ok(()),
@@ -166,14 +188,52 @@ impl Origin for HttpOrigin {
     }
 }
 
+fn object(response: Response<Incoming>, head: bool) -> OriginObject {
+    let (parts, body) = response.into_parts();
+    let length = parts
+        .headers
+        .get(CONTENT_LENGTH)
+        .and_then(|v| v.to_str().ok())
+        .and_then(|v| v.parse().ok());
+    // RFC 9110 section 6.4.1: these have no content, whatever their headers say.
+    let empty = head || matches!(parts.status.as_u16(), 204 | 304);
+    let body: OriginBody = match empty {
+        true => no_body(),
+        false => BodyDataStream::new(body.map_err(|error| OriginError::Body(error.into()))).boxed(),
+    };
+    OriginObject {
+        status: parts.status,
+        headers: parts.headers,
+        length: if empty && !head { Some(0) } else { length },
+        body,
+    }
+}
+
+fn no_request_body() -> RequestBody {
+    Empty::new().map_err(|never| match never {}).boxed_unsync()
+}
+
 /// Some stores answer a range with other bytes than were asked for.
 pub(super) fn check_range(
     headers: &HeaderMap,
     range: &std::ops::Range<u64>,
 ) -> Result<(), OriginError> {
     let expected = format!("bytes {}-{}/", range.start, range.end.saturating_sub(1));
+    let start = format!("bytes {}-", range.start);
     match headers.get(CONTENT_RANGE).and_then(|v| v.to_str().ok()) {
         Some(value) if value.starts_with(&expected) => Ok(()),
+        // RFC 9110 section 14.1.2: a range that ends beyond the object ends with it.
+        Some(value) if value.starts_with(&start) && ends_with_object(value, range) => Ok(()),
         _ => Err(OriginError::Malformed("another range than was asked for")),
     }
+}
+
+/// Whether a `Content-Range` ends where its object does, and before the range that was asked for.
+fn ends_with_object(content_range: &str, range: &std::ops::Range<u64>) -> bool {
+    let last_and_total = content_range
+        .rsplit_once('-')
+        .and_then(|(_, rest)| rest.split_once('/'));
+    let parsed = last_and_total
+        .and_then(|(last, total)| Some((last.parse::<u64>().ok()?, total.parse::<u64>().ok()?)));
+    parsed.is_some_and(|(last, total)| last.checked_add(1) == Some(total) && total < range.end)
 }

@@ -21,7 +21,7 @@ use http::header::{
     CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_RANGE,
     CONTENT_TYPE, ETAG, EXPIRES, LAST_MODIFIED,
 };
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::{
     ConnectError, Origin, OriginAnswer, OriginBody, OriginError, OriginObject, OriginRequest,
@@ -100,6 +100,7 @@ impl S3Origin {
         };
         let length = head.content_length().and_then(|n| u64::try_from(n).ok());
         Ok(OriginAnswer::Found(OriginObject {
+            status: StatusCode::OK,
             headers: headers.into_map(),
             length,
             body: no_body(),
@@ -155,7 +156,12 @@ impl S3Origin {
             super::http_server::check_range(&headers, range)?;
         }
         let length = object.content_length().and_then(|n| u64::try_from(n).ok());
+        let status = match &request.want {
+            Want::Range(_) => StatusCode::PARTIAL_CONTENT,
+            _ => StatusCode::OK,
+        };
         Ok(OriginAnswer::Found(OriginObject {
+            status,
             headers,
             length,
             body: stream(object.body),

@@ -15,6 +15,8 @@ pub struct Validators {
     pub etag: Option<HeaderValue>,
     /// Its `Last-Modified`.
     pub last_modified: Option<SystemTime>,
+    /// Its `Date`.
+    pub date: Option<SystemTime>,
 }
 
 /// How the preconditions came out.
@@ -53,7 +55,11 @@ impl Validators {
         }
         let changed = match matches(IF_NONE_MATCH, true) {
             Some(matches) => !matches, // step 3
-            None => match (self.last_modified, date(request, IF_MODIFIED_SINCE)) {
+            // RFC 9111 section 4.3.2: a response without `Last-Modified` is as old as its `Date`.
+            None => match (
+                self.last_modified.or(self.date),
+                date(request, IF_MODIFIED_SINCE),
+            ) {
                 (Some(modified), Some(date)) => modified > date, // step 4
                 _ => true,
             },
@@ -129,6 +135,7 @@ mod tests {
         Validators {
             etag: (!etag.is_empty()).then(|| HeaderValue::from_static(etag)),
             last_modified: http_date(Some(MODIFIED.as_bytes())),
+            date: None,
         }
     }
 

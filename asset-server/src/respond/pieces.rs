@@ -21,7 +21,7 @@ use crate::cache::entry::{CHUNK, Meta};
 use crate::cache::fill::{Break, Fill, Step};
 use crate::cache::key::CacheKey;
 use crate::mount::Mount;
-use crate::origin::{OriginBody, OriginError};
+use crate::origin::{Asked, OriginBody, OriginError};
 
 type Piece = Option<Result<Bytes, AssetBodyError>>;
 
@@ -30,6 +30,7 @@ pub(crate) struct Resume {
     pub(crate) cache: Arc<Cache>,
     pub(crate) mount: Arc<Mount>,
     pub(crate) key: CacheKey,
+    pub(crate) asked: Arc<Asked>,
     pub(crate) meta: Arc<Meta>,
 }
 
@@ -91,7 +92,14 @@ impl<S: Source> Pieces for Resuming<S> {
                         };
                         let (resume, range) = (self.resume.clone(), self.at..end);
                         self.rest = Rest::Asked(Box::pin(async move {
-                            resume.mount.rest_of(&resume.key, &resume.meta, range).await
+                            let Resume {
+                                mount,
+                                key,
+                                asked,
+                                meta,
+                                ..
+                            } = &*resume;
+                            mount.rest_of(key, asked, meta, range).await
                         }));
                     }
                 },

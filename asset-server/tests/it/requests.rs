@@ -348,7 +348,7 @@ async fn it_is_a_tower_service() {
     for expected in ["fwd=uri-miss", "hit"] {
         let request = http::Request::builder()
             .uri("/assets/x")
-            .body(())
+            .body(http_body_util::Empty::<bytes::Bytes>::new())
             .expect("a request");
         let response = server.call(request).await.expect("never fails");
         assert!(header(response.headers(), "cache-status").contains(expected));

@@ -218,11 +218,9 @@ pub(crate) fn config(origin: Origin) -> Config {
     Config {
         region: "test".into(),
         mounts: vec![Mount {
-            path: "/assets/".into(),
-            origin,
-            default_ttl: Duration::from_secs(3600),
             negative_ttl: Duration::from_secs(60),
             stale_if_error: Duration::from_secs(3600),
+            ..Mount::new("/assets/", origin)
         }],
         memory: Memory {
             size: 128 << 20,
@@ -273,7 +271,11 @@ pub(crate) async fn ask_as(
         request = request.header(*name, *value);
     }
     let (parts, ()) = request.body(()).expect("a request").into_parts();
-    server.respond(&parts).await
+    server.respond(&parts, no_body).await
+}
+
+pub(crate) fn no_body() -> asset_server::RequestBody {
+    asset_server::request_body(http_body_util::Empty::new())
 }
 
 /// Status, headers and the whole body.

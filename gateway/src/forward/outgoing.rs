@@ -46,6 +46,14 @@ impl Outgoing {
         }
     }
 
+    /// The body, for whoever passes it on without a second try; empty if it has been taken.
+    pub fn body_once(&self) -> asset_server::RequestBody {
+        match self.body.attempt() {
+            Some((body, _)) => asset_server::request_body(body),
+            None => asset_server::request_body(http_body_util::Empty::new()),
+        }
+    }
+
     /// Path and query as asked for.
     pub(super) fn path(&self) -> PathAndQuery {
         self.parts

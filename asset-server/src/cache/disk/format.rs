@@ -4,13 +4,14 @@
 //! that a block of another file, or of another place in this one, does not pass. Pure: bytes in,
 //! values out, and arbitrary bytes give an error at worst.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::cache::entry::{Meta, Presence};
-use crate::cache::freshness::{Freshness, http_date};
-use crate::respond::conditional::Validators;
+use crate::cache::freshness::Freshness;
+use crate::cache::vary::VarySet;
 
 /// Bytes of body under one checksum: what a small range has to read at least.
 pub const BLOCK: usize = 64 << 10;
@@ -21,7 +22,7 @@ pub const HEADER: usize = 48;
 /// Largest key and metadata accepted.
 const MAX_META: usize = 64 << 10;
 
-const MAGIC: [u8; 8] = *b"EDGEOBJ1";
+const MAGIC: [u8; 8] = *b"EDGEOBJ2";
 
 /// The fixed part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,17 +152,26 @@ pub fn encode_meta(key: &str, meta: &Meta) -> Vec<u8> {
         .received
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
-    let mut numbers = Vec::with_capacity(33);
+    let mut numbers = Vec::with_capacity(43);
     for span in [
         received,
         freshness.initial_age,
         freshness.lifetime,
+        freshness.stale_while_revalidate,
         freshness.stale_if_error,
     ] {
-        numbers.extend_from_slice(&(span.as_millis() as u64).to_le_bytes());
+        let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        numbers.extend_from_slice(&millis.to_le_bytes());
     }
-    numbers.push(u8::from(freshness.must_revalidate) | u8::from(freshness.no_cache) << 1);
+    numbers.extend_from_slice(&meta.status.as_u16().to_le_bytes());
+    numbers.push(
+        u8::from(freshness.must_revalidate)
+            | u8::from(freshness.no_cache) << 1
+            | u8::from(meta.presence == Presence::Variants) << 2,
+    );
     put(&numbers);
+    let sets: Vec<String> = meta.variants.iter().map(|set| spelled(set)).collect();
+    put(sets.join("\n").as_bytes());
     for (name, value) in &meta.headers {
         if name != http::header::CONTENT_LENGTH {
             put(name.as_str().as_bytes());
@@ -183,7 +193,10 @@ pub fn decode_meta(header: &Header, bytes: &[u8]) -> Result<(String, Meta), Form
     let key = std::str::from_utf8(fields.counted()?).map_err(|_| FormatError::Malformed)?;
     let mut numbers = Fields(fields.counted()?);
     let mut span = || numbers.u64().map(Duration::from_millis);
-    let (received, initial_age, lifetime, stale_if_error) = (span()?, span()?, span()?, span()?);
+    let (received, initial_age, lifetime) = (span()?, span()?, span()?);
+    let (stale_while_revalidate, stale_if_error) = (span()?, span()?);
+    let status = u16::from_le_bytes(numbers.array()?);
+    let status = StatusCode::from_u16(status).map_err(|_| FormatError::Malformed)?;
     let [flags] = numbers.array()?;
     let freshness = Freshness {
         received: SystemTime::UNIX_EPOCH
@@ -193,8 +206,14 @@ pub fn decode_meta(header: &Header, bytes: &[u8]) -> Result<(String, Meta), Form
         lifetime,
         must_revalidate: flags & 1 != 0,
         no_cache: flags & 2 != 0,
+        stale_while_revalidate,
         stale_if_error,
     };
+    let presence = match flags & 4 {
+        0 => Presence::Object,
+        _ => Presence::Variants,
+    };
+    let variants = read_sets(fields.counted()?).ok_or(FormatError::Malformed)?;
     let mut headers = HeaderMap::with_capacity(16);
     while !fields.0.is_empty() {
         let name = HeaderName::from_bytes(fields.counted()?).map_err(|_| FormatError::Malformed)?;
@@ -202,22 +221,32 @@ pub fn decode_meta(header: &Header, bytes: &[u8]) -> Result<(String, Meta), Form
             HeaderValue::from_bytes(fields.counted()?).map_err(|_| FormatError::Malformed)?;
         headers.append(name, value);
     }
-    let validators = Validators {
-        etag: headers.get(http::header::ETAG).cloned(),
-        last_modified: http_date(
-            headers
-                .get(http::header::LAST_MODIFIED)
-                .map(|v| v.as_bytes()),
-        ),
-    };
     let meta = Meta {
-        presence: Presence::Object,
-        length: None,
-        validators,
-        freshness,
-        headers,
+        variants,
+        ..Meta::of_headers(presence, status, headers, freshness)
     };
     Ok((key.to_owned(), meta.with_length(Some(header.body_len))))
+}
+
+/// The names of a set of request headers, separated by commas.
+fn spelled(set: &VarySet) -> String {
+    let names: Vec<&str> = set.iter().map(|name| name.as_str()).collect();
+    names.join(",")
+}
+
+/// `None` for what is no list of sets.
+fn read_sets(text: &[u8]) -> Option<Arc<[VarySet]>> {
+    if text.is_empty() {
+        return Some(Arc::from([]));
+    }
+    let text = std::str::from_utf8(text).ok()?;
+    let set = |line: &str| {
+        let names = line
+            .split(',')
+            .map(|name| HeaderName::from_bytes(name.as_bytes()).ok());
+        names.collect::<Option<VarySet>>()
+    };
+    text.split('\n').map(set).collect()
 }
 
 /// What is left to read of a sequence of little-endian fields.

@@ -17,9 +17,18 @@ fn meta(length: u64) -> Meta {
         lifetime: Duration::from_secs(60),
         must_revalidate: true,
         no_cache: false,
+        stale_while_revalidate: Duration::from_secs(4),
         stale_if_error: Duration::from_secs(9),
     };
-    Meta::of_object("/a/b.js", &headers, Some(length), freshness)
+    let status = http::StatusCode::OK;
+    Meta::of_response(
+        status,
+        &headers,
+        &[],
+        Some("/a/b.js"),
+        Some(length),
+        freshness,
+    )
 }
 
 fn head() -> (Header, Vec<u8>) {

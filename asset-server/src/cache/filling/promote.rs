@@ -14,7 +14,7 @@ use crate::cache::status::CacheStatus;
 impl Filling {
     /// Reads an object from disk into memory, verified block by block. Where it is damaged, the origin
     /// gives the rest.
-    pub(super) async fn promote(&self, entry: Arc<Entry>, object: Arc<DiskObject>) {
+    pub(super) async fn promote(&mut self, entry: Arc<Entry>, object: Arc<DiskObject>) {
         let length = object.length();
         let Some(memory) = self.cache.reserve_memory(length) else {
             return self.answer_with(entry, CacheStatus::Hit);
@@ -28,6 +28,7 @@ impl Filling {
                     if at == 0 {
                         let meta = entry.meta.clone();
                         self.fill.announce(Head::Object {
+                            key: self.key.clone(),
                             meta,
                             status: CacheStatus::Hit,
                         });
@@ -69,8 +70,14 @@ impl Filling {
         length: u64,
     ) -> bool {
         match self
+            .subject
             .mount
-            .rest_of(&self.key, meta, intake.arrived()..length)
+            .rest_of(
+                &self.key,
+                &self.subject.asked,
+                meta,
+                intake.arrived()..length,
+            )
             .await
         {
             Ok(body) => self.take_in(intake, body, Some(length)).await,

@@ -11,7 +11,9 @@ use crate::cache::disk::{DiskWriter, WriteError};
 use crate::cache::entry::{Content, Entry, Meta};
 use crate::cache::fill::{Break, Head, Intake};
 use crate::cache::freshness::Freshness;
+use crate::cache::key::CacheKey;
 use crate::cache::status::CacheStatus;
+use crate::cache::storability::withheld_fields;
 use crate::origin::{OriginBody, OriginError, OriginObject};
 
 /// Where an object that is complete in memory belongs besides.
@@ -44,13 +46,24 @@ impl Filling {
         freshness: Freshness,
         status: CacheStatus,
     ) {
-        let meta = Meta::of_object(self.key.as_str(), &object.headers, object.length, freshness);
+        let policy = &self.subject.mount.policy;
+        let withheld = withheld_fields(&object.headers, policy);
+        let guess_type = (!self.subject.mount.is_http).then(|| self.key.path());
+        let meta = Meta::of_response(
+            object.status,
+            &object.headers,
+            &withheld,
+            guess_type,
+            object.length,
+            freshness,
+        );
         let small = object
             .length
             .filter(|length| self.cache.memory.admits(*length));
         if let Some(memory) = small.and_then(|length| self.cache.reserve_memory(length)) {
             let meta = Arc::new(meta);
             self.fill.announce(Head::Object {
+                key: self.key.clone(),
                 meta: meta.clone(),
                 status,
             });
@@ -62,9 +75,10 @@ impl Filling {
             drop(memory); // held until the object is on disk as well
             return;
         }
-        match self.begin_file(&meta).await {
+        match self.begin_file(&self.key, &meta).await {
             Some(writer) => {
                 self.fill.announce(Head::Object {
+                    key: self.key.clone(),
                     meta: Arc::new(meta.clone()),
                     status,
                 });
@@ -114,7 +128,7 @@ impl Filling {
         self.publish(entry.clone());
         intake.complete();
         if keep == Keep::OnDiskToo
-            && let Some(mut writer) = self.begin_file(&entry.meta).await
+            && let Some(mut writer) = self.begin_file(&self.key, &entry.meta).await
         {
             let written = spawn_blocking(move || {
                 chunks.iter().try_for_each(|chunk| writer.append(chunk))?;
@@ -133,13 +147,13 @@ impl Filling {
         }
     }
 
-    pub(super) async fn begin_file(&self, meta: &Meta) -> Option<DiskWriter> {
+    pub(super) async fn begin_file(&self, key: &CacheKey, meta: &Meta) -> Option<DiskWriter> {
         let disk = self
             .cache
             .disk
             .clone()
             .filter(|_| !self.fill.is_discarded())?;
-        let (key, meta) = (self.key.clone(), meta.clone());
+        let (key, meta) = (key.clone(), meta.clone());
         match spawn_blocking(move || disk.create(key, &meta)).await {
             Ok(Ok(writer)) => Some(writer),
             Ok(Err(error)) => {

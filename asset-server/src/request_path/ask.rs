@@ -1,0 +1,316 @@
+//! Requests that ask the origin for themselves: HEAD, what is not kept, and what must come from the
+//! cache or not at all.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::header::{
+    ACCEPT_ENCODING, HOST, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+    IF_UNMODIFIED_SINCE, RANGE,
+};
+use http::request::Parts;
+use http::{Method, Response, StatusCode};
+
+use super::Miss;
+use crate::cache::coalesce::Role;
+use crate::cache::entry::{Meta, Presence};
+use crate::cache::fill::Head;
+use crate::cache::filling::{Answered, Filling, Subject, validator};
+use crate::cache::find::Found;
+use crate::cache::freshness::{Freshness, Lookup};
+use crate::cache::status::CacheStatus;
+use crate::cache::storability::{Storability, withheld_fields};
+use crate::cache::stored_headers::remove_connection_fields;
+use crate::cache::{key, part, vary};
+use crate::error::Error;
+use crate::mount::Mount;
+use crate::origin::{Asked, OriginAnswer, OriginObject, OriginRequest, Want};
+use crate::respond::body::AssetBody;
+use crate::respond::pieces::OriginPieces;
+use crate::respond::{Bytestream, CACHE_STATUS};
+use crate::server::Inner;
+
+/// What an HTTP origin is asked with: the request's own headers, but for those of the connection, the
+/// preconditions, which we evaluate ourselves, and the range, which we cut out ourselves.
+pub(super) fn asked(request: &Parts, mount: &Mount) -> Asked {
+    if !mount.is_http {
+        return Asked::default();
+    }
+    let mut asked = passed_on(request, mount);
+    for name in [
+        IF_MATCH,
+        IF_NONE_MATCH,
+        IF_MODIFIED_SINCE,
+        IF_UNMODIFIED_SINCE,
+        IF_RANGE,
+        RANGE,
+    ] {
+        asked.headers.remove(name);
+    }
+    asked
+}
+
+/// A request's query and end-to-end headers.
+pub(super) fn passed_on(request: &Parts, mount: &Mount) -> Asked {
+    let mut headers = request.headers.clone();
+    remove_connection_fields(&mut headers);
+    headers.remove(HOST);
+    if let Some(codings) = vary::normalized_accept_encoding(&request.headers) {
+        headers.insert(ACCEPT_ENCODING, codings);
+    }
+    Asked {
+        query: key::counted_query(request.uri.query(), &mount.key.query).map(Into::into),
+        headers,
+    }
+}
+
+impl Inner {
+    /// RFC 9111 section 5.2.1.7: from the cache, or 504.
+    pub(super) async fn only_if_cached(
+        &self,
+        request: &Parts,
+        miss: &Miss,
+        subject: &Subject,
+    ) -> Result<Response<AssetBody>, Error> {
+        let found = self.cache.find(&subject.base, &subject.request).await;
+        let Found { key, entry } = found.ok_or(Error::NotCached)?;
+        let now = SystemTime::now();
+        let status = match entry.meta.freshness.lookup_for(&subject.directives, now) {
+            Lookup::Hit { .. } => CacheStatus::Hit,
+            Lookup::Stale => CacheStatus::StaleByRequest,
+            Lookup::StaleWhileRevalidate => CacheStatus::StaleWhileRevalidate,
+            Lookup::Revalidate => return Err(Error::NotCached),
+        };
+        Ok(self.respond_with(request, &miss.mount, key.as_str(), &entry, status, now))
+    }
+
+    /// An object that is not kept: each request asks for itself. If it can be kept this time, it is.
+    pub(super) async fn ask_alone(
+        self: &Arc<Self>,
+        request: &Parts,
+        miss: &Miss,
+        subject: &Subject,
+    ) -> Result<Response<AssetBody>, Error> {
+        let requested = SystemTime::now();
+        let asked = question(miss, subject, Want::Body);
+        match miss.mount.origin.fetch(asked).await {
+            Ok(OriginAnswer::Found(object)) => {
+                let moments = (requested, SystemTime::now());
+                let answered = self.keep_or_pass(request, miss, subject, object, moments);
+                Ok(answered.await)
+            }
+            Ok(_) => Err(Error::NotFound),
+            Err(error) => Err(Error::Origin(Arc::new(error))),
+        }
+    }
+
+    /// An answer that somebody got for themselves: kept if it may be, and passed on in any case.
+    pub(super) async fn keep_or_pass(
+        self: &Arc<Self>,
+        request: &Parts,
+        miss: &Miss,
+        subject: &Subject,
+        object: OriginObject,
+        (requested, received): (SystemTime, SystemTime),
+    ) -> Response<AssetBody> {
+        let passed = match request.method {
+            Method::GET => CacheStatus::Bypass,
+            _ => CacheStatus::Method,
+        };
+        let verdict = subject.judge(object.status, &object.headers, requested, received);
+        if let Storability::Refuse(_) = verdict {
+            return self.pass_through(request, miss, object, passed);
+        }
+        self.cache.uncacheable.invalidate(miss.base.as_str());
+        let key = subject.key_for(object.status, &object.headers);
+        let (fill, role) = self.cache.fills.join_or_lead(key.as_str());
+        if role == Role::Joiner {
+            return self.pass_through(request, miss, object, passed);
+        }
+        let answered = Answered {
+            answer: Ok(OriginAnswer::Found(object)),
+            requested,
+            received,
+        };
+        let filling = Filling::begin(self.cache.clone(), subject.clone(), key, fill.clone());
+        tokio::spawn(filling.take(answered));
+        match fill.head().await {
+            Head::Object { key, meta, .. } => {
+                let (bytes, now) = (Bytestream::Arriving(fill), SystemTime::now());
+                let status = match request.method {
+                    Method::GET => CacheStatus::UriMiss,
+                    _ => CacheStatus::Method,
+                };
+                let answer = self.answer(&miss.mount, key.as_str(), &meta, bytes, status, now);
+                self.count(answer, request)
+            }
+            // Too large to be kept.
+            _ => match fill.take_unshared() {
+                Some(object) => self.pass_through(request, miss, object, passed),
+                None => self.problem(request, &Error::NotCached, CacheStatus::Error),
+            },
+        }
+    }
+
+    /// A range of something that is not stored as a whole, from an HTTP origin: from a part that is
+    /// stored, or asked for as it is (RFC 9111 section 3.3).
+    pub(super) async fn part(
+        self: &Arc<Self>,
+        request: &Parts,
+        miss: &Miss,
+        subject: &Subject,
+    ) -> Result<Response<AssetBody>, Error> {
+        let now = SystemTime::now();
+        let key = part::key_of(&miss.base);
+        if let Some(entry) = self.cache.memory.get(key.as_str())
+            && let Lookup::Hit { .. } = entry.meta.freshness.lookup_for(&subject.directives, now)
+            && part::cut(&entry.meta, &request.headers, now).is_some()
+        {
+            let (path, status) = (key.as_str(), CacheStatus::Hit);
+            return Ok(self.respond_with(request, &miss.mount, path, &entry, status, now));
+        }
+        let mut asked = Asked::clone(&subject.asked);
+        for name in [RANGE, IF_RANGE] {
+            let value = request.headers.get(&name).cloned();
+            asked.headers.extend(value.map(|value| (name, value)));
+        }
+        let subject = Subject {
+            asked: Arc::new(asked),
+            ..subject.clone()
+        };
+        self.ask_alone(request, miss, &subject).await
+    }
+
+    /// HEAD asks the origin for the head alone: no fill for a question. What it learns updates what is
+    /// stored (RFC 9111 section 4.3.5).
+    pub(super) async fn head(
+        &self,
+        request: &Parts,
+        miss: &Miss,
+        subject: &Subject,
+    ) -> Result<Response<AssetBody>, Error> {
+        let found = self.cache.find(&subject.base, &subject.request).await;
+        let now = SystemTime::now();
+        if let Some(Found { key, entry }) = &found {
+            let lookup = entry.meta.freshness.lookup_for(&subject.directives, now);
+            if let Lookup::Hit { .. } = lookup {
+                let (path, status) = (key.as_str(), CacheStatus::Hit);
+                return Ok(self.respond_with(request, &miss.mount, path, entry, status, now));
+            }
+        }
+        let mut question = question(miss, subject, Want::Head);
+        // A store of objects says less when nothing has changed; an HTTP origin says all it has.
+        if !miss.mount.is_http {
+            let known = found.as_ref().map(|found| &found.entry.meta);
+            question.unless = known.and_then(|meta| validator(meta, false));
+        }
+        let requested = SystemTime::now();
+        let answer = miss.mount.origin.fetch(question).await;
+        let received = SystemTime::now();
+        let (headers, status) = match (answer, &found) {
+            (Ok(OriginAnswer::NotModified(headers)), Some(_)) => (headers, StatusCode::OK),
+            (Ok(OriginAnswer::Found(object)), Some(found))
+                if describes(&object, &found.entry.meta) =>
+            {
+                (object.headers, object.status)
+            }
+            (Ok(OriginAnswer::Found(object)), found) => {
+                if let Some(found) = found.as_ref().filter(|_| object.status.is_success()) {
+                    self.cache.remove(&found.key).await; // it is another version
+                }
+                return Ok(self.pass_through(request, miss, object, CacheStatus::UriMiss));
+            }
+            (Ok(_), _) => return Err(Error::NotFound),
+            (Err(error), Some(Found { key, entry })) if entry.may_stand_in_for_error(received) => {
+                tracing::warn!(key = key.as_str(), %error, "the origin failed; the stale object stands in");
+                let (path, status) = (key.as_str(), CacheStatus::StaleIfError);
+                return Ok(self.respond_with(request, &miss.mount, path, entry, status, received));
+            }
+            (Err(error), _) => return Err(Error::Origin(Arc::new(error))),
+        };
+        let Some(Found { key, entry }) = found else {
+            return Err(Error::NotFound);
+        };
+        let merged = entry.meta.merged_for_freshness(&headers);
+        let entry = match subject.judge(status, &merged, requested, received) {
+            Storability::Store(freshness) => {
+                let withheld = withheld_fields(&merged, &miss.mount.policy);
+                let entry = Arc::new(entry.refreshed(&headers, &withheld, freshness));
+                if let Some(disk) = &self.cache.disk {
+                    disk.renew(key.as_str(), entry.meta.clone());
+                }
+                self.cache.publish(&key, entry.clone());
+                entry
+            }
+            Storability::Refuse(_) => entry,
+        };
+        let (path, status) = (key.as_str(), CacheStatus::Revalidated);
+        Ok(self.respond_with(request, &miss.mount, path, &entry, status, received))
+    }
+
+    /// An answer that is not kept, as it is.
+    pub(super) fn pass_through(
+        &self,
+        request: &Parts,
+        miss: &Miss,
+        object: OriginObject,
+        status: CacheStatus,
+    ) -> Response<AssetBody> {
+        let now = SystemTime::now();
+        let freshness = Freshness::for_span(std::time::Duration::ZERO, now);
+        let guess_type = (!miss.mount.is_http).then(|| miss.base.path());
+        let meta = Meta::of_response(
+            object.status,
+            &object.headers,
+            &[],
+            guess_type,
+            object.length,
+            freshness,
+        );
+        let mut response = Response::new(AssetBody::empty());
+        *response.status_mut() = object.status;
+        *response.headers_mut() = meta.headers;
+        let headers = response.headers_mut();
+        // Its age is the origin's to say, and its ranges are not ours to cut.
+        for name in [http::header::AGE, http::header::ACCEPT_RANGES] {
+            headers.remove(&name);
+            headers.extend(
+                object
+                    .headers
+                    .get(&name)
+                    .cloned()
+                    .map(|value| (name, value)),
+            );
+        }
+        headers.append(CACHE_STATUS, status.header(&self.name, None, None));
+        if request.method != Method::HEAD {
+            let pieces = OriginPieces::new(object.body, self.cache.metrics.origin_bytes.clone());
+            *response.body_mut() = AssetBody::stream(Box::new(pieces), object.length);
+        }
+        self.cache.metrics.request(status);
+        response
+    }
+}
+
+fn question(miss: &Miss, subject: &Subject, want: Want) -> OriginRequest {
+    OriginRequest {
+        key: miss.mount.object_key(&miss.base),
+        asked: subject.asked.clone(),
+        want,
+        unless: None,
+        only_if: None,
+    }
+}
+
+/// RFC 9111 section 4.3.5: whether an answer to HEAD is about the stored response.
+fn describes(object: &OriginObject, meta: &Meta) -> bool {
+    let same = |name: http::HeaderName| {
+        let (new, old) = (object.headers.get(&name), meta.headers.get(&name));
+        new.is_none() || new == old
+    };
+    object.status == meta.status
+        && meta.presence == Presence::Object
+        && same(http::header::ETAG)
+        && same(http::header::LAST_MODIFIED)
+        && (object.length.is_none() || object.length == meta.length)
+}
