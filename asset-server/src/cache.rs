@@ -15,6 +15,8 @@ pub mod status;
 pub mod stored_headers;
 
 pub(crate) mod find;
+pub mod slice;
+pub(crate) mod sliced;
 
 pub mod coalesce;
 pub mod fill;
@@ -132,6 +134,13 @@ impl Cache {
         }
     }
 
+    /// Removes an object from both tiers, some time soon.
+    pub(crate) fn forget(self: &Arc<Self>, key: &CacheKey) {
+        self.memory.remove(key.as_str());
+        let (cache, key) = (self.clone(), key.clone());
+        tokio::spawn(async move { cache.remove(&key).await });
+    }
+
     /// Removes an object from both tiers.
     pub(crate) async fn remove(&self, key: &CacheKey) {
         self.memory.remove(key.as_str());
@@ -146,15 +155,19 @@ impl Cache {
     pub(crate) async fn purge(&self, purge: &Purge) -> PurgeReport {
         let fills = self.fills.discard(|path| purge.covers(path));
         let memory = match purge {
-            Purge::Key(key) => u64::from(self.memory.remove(key)),
-            Purge::Prefix(prefix) => self.memory.remove_prefix(prefix),
+            Purge::Key(key) => self.memory.remove_where(|path| key::belongs(path, key)),
+            Purge::Prefix(prefix) => self.memory.remove_where(|path| path.starts_with(prefix)),
         };
         let disk = match self.disk.clone() {
             None => 0,
             Some(disk) => {
                 let purge = purge.clone();
                 let removed = tokio::task::spawn_blocking(move || match &purge {
-                    Purge::Key(key) => u64::from(disk.remove(key)),
+                    Purge::Key(key) => key::ENDS_OF_PATH
+                        .iter()
+                        .fold(u64::from(disk.remove(key)), |removed, end| {
+                            removed + disk.remove_prefix(&format!("{key}{end}"))
+                        }),
                     Purge::Prefix(prefix) => disk.remove_prefix(prefix),
                 });
                 removed.await.unwrap_or(0)

@@ -10,6 +10,7 @@ mod standalone;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use crate::cache::slice::Slicing;
 use http::{HeaderName, Uri};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,7 @@ use serving::secret::Secret;
 
 pub use file::{
     ConfigFile, CredentialsFile, DirectoryFile, DiskFile, HttpFile, MemoryFile, MountFile,
-    OriginFile, OriginLimitsFile, S3File,
+    OriginFile, OriginLimitsFile, S3File, SlicesFile,
 };
 
 pub use http_semantics::{
@@ -41,6 +42,8 @@ pub struct Config {
     pub disk: Option<Disk>,
     /// How every origin is asked.
     pub origin: OriginLimits,
+    /// How large objects are sliced.
+    pub slices: Slicing,
 }
 
 /// One URL prefix and the origin behind it.
@@ -68,6 +71,8 @@ pub struct Mount {
     pub set_cookie: SetCookie,
     /// Whether the directives of requests are obeyed.
     pub request_directives: RequestDirectiveUse,
+    /// Whether large objects are fetched and kept in slices.
+    pub slices: bool,
 }
 
 impl Mount {
@@ -86,6 +91,7 @@ impl Mount {
             targeted_fields: vec![crate::cache::targeted::CDN_CACHE_CONTROL],
             set_cookie: SetCookie::Store,
             request_directives: RequestDirectiveUse::Obey,
+            slices: !is_http,
         }
     }
 }

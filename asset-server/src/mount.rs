@@ -7,6 +7,7 @@ use http::header::ETAG;
 
 use crate::cache::entry::Meta;
 use crate::cache::key::{CacheKey, Directories};
+use crate::cache::slice::Slicing;
 use crate::cache::storability::Policy;
 use crate::config::{self, Config, KeyPolicy, Methods, RequestDirectiveUse, SetCookie};
 use crate::metrics::Metrics;
@@ -24,6 +25,8 @@ pub(crate) struct Mount {
     pub(crate) key: KeyPolicy,
     pub(crate) methods: Methods,
     pub(crate) obeys_requests: bool,
+    /// How its large objects are sliced, if they are.
+    pub(crate) slicing: Option<Slicing>,
     pub(crate) policy: Policy,
 }
 
@@ -50,6 +53,7 @@ impl Mounts {
                 key: mount.key.clone(),
                 methods: mount.methods,
                 obeys_requests: mount.request_directives == RequestDirectiveUse::Obey,
+                slicing: mount.slices.then_some(config.slices),
                 policy: Policy {
                     default_ttl: mount.default_ttl,
                     negative_ttl: mount.negative_ttl,

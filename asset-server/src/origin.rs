@@ -57,13 +57,22 @@ pub struct Asked {
     pub headers: HeaderMap,
 }
 
-/// What a stored object is revalidated by. One only: some stores answer a list with 200.
+/// What a stored object is revalidated by, as it was received. An HTTP origin gets both (RFC 9111 section
+/// 4.3.1); a store gets one, since some are confused by two, or by a weak tag.
 #[derive(Clone, Debug)]
-pub enum Validator {
-    /// An entity tag.
-    ETag(HeaderValue),
-    /// A `Last-Modified` date, as it was received.
-    Date(HeaderValue),
+pub struct Validator {
+    /// The entity tag.
+    pub etag: Option<HeaderValue>,
+    /// The `Last-Modified` date.
+    pub date: Option<HeaderValue>,
+}
+
+impl Validator {
+    /// The strong tag, if it has one.
+    pub fn strong_etag(&self) -> Option<&HeaderValue> {
+        let etag = self.etag.as_ref();
+        etag.filter(|etag| etag.as_bytes().starts_with(b"\""))
+    }
 }
 
 /// An origin's usable answers.

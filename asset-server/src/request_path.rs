@@ -10,6 +10,7 @@
 
 mod ask;
 mod forward;
+mod sliced;
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -31,8 +32,9 @@ use crate::cache::status::{CacheStatus, Staleness};
 use crate::config::Methods;
 use crate::error::Error;
 use crate::mount::Mount;
+use crate::origin::OriginError;
 use crate::respond::body::AssetBody;
-use crate::respond::{Answer, Bytestream, CACHE_STATUS};
+use crate::respond::{Answer, Bytestream, CACHE_STATUS, range};
 use crate::server::Inner;
 
 /// How often a request may find that the fill it waited for is about another variant.
@@ -82,6 +84,9 @@ impl Inner {
                 Methods::Forward => Ok(First::Forward(miss(&base))),
             };
         }
+        if mount.is_http && ask::has_conditions_for_the_origin(&request.headers) {
+            return Ok(First::Miss(miss(&base)));
+        }
         let found = match self.cache.in_memory(&base, &request.headers) {
             InMemory::Plain(entry) => (None, entry),
             InMemory::Variant(found) => (Some(found.key), found.entry),
@@ -105,6 +110,16 @@ impl Inner {
             }
             Lookup::Revalidate => return Ok(First::Miss(miss(key))),
         };
+        if entry.meta.presence == Presence::Sliced {
+            let miss = miss(key);
+            let subject = self.subject(request, &miss);
+            return Ok(
+                match self.sliced_in_memory(request, &subject, &miss, &entry, status, now) {
+                    Some(response) => First::Done(response),
+                    None => First::Miss(miss),
+                },
+            );
+        }
         let response = self.respond_with(request, mount, key, &entry, status, now);
         Ok(First::Done(response))
     }
@@ -113,7 +128,9 @@ impl Inner {
     pub(crate) async fn then(self: &Arc<Self>, request: &Parts, miss: Miss) -> Response<AssetBody> {
         let subject = self.subject(request, &miss);
         let answered = if subject.directives.only_if_cached {
-            self.only_if_cached(request, &miss, &subject).await
+            self.only_if_cached(request, &subject).await
+        } else if miss.mount.is_http && ask::has_conditions_for_the_origin(&request.headers) {
+            self.conditional_on_origin(request, &miss, &subject).await
         } else if request.method == Method::HEAD {
             self.head(request, &miss, &subject).await
         } else if miss.mount.is_http && request.headers.contains_key(RANGE) && !self.holds(&miss) {
@@ -139,8 +156,16 @@ impl Inner {
             if role == Role::Leader {
                 let (cache, subject) = (self.cache.clone(), subject.clone());
                 // A task of its own: whoever leaves, the others go on.
-                tokio::spawn(Filling::begin(cache, subject, shared_key, fill.clone()).run());
+                let filling = Filling::begin(cache, subject, shared_key.clone(), fill.clone());
+                tokio::spawn(filling.run());
             }
+            // What was there before this request came must be good enough for it.
+            let late = role == Role::Joiner && fill.has_head();
+            let usable = |meta: &Meta| {
+                let now = SystemTime::now();
+                let lookup = meta.freshness.lookup_for(&subject.directives, now);
+                !late || !matches!(lookup, Lookup::Revalidate)
+            };
             let led = |status| match (role, status) {
                 (
                     Role::Joiner,
@@ -153,12 +178,43 @@ impl Inner {
                 role == Role::Leader || subject.key_for(meta.status, &meta.headers) == *key
             };
             match fill.head().await {
-                Head::Object { key, meta, status } if suits(&key, &meta) => {
+                Head::Object { meta, .. } if !usable(&meta) => {
+                    self.cache.fills.end(&shared_key, &fill);
+                }
+                Head::Entry { entry, .. } if !usable(&entry.meta) => {
+                    self.cache.fills.end(&shared_key, &fill);
+                }
+                Head::Object {
+                    key,
+                    meta,
+                    status,
+                    withheld,
+                } if suits(&key, &meta) => {
                     let bytes = Bytestream::Arriving(fill);
                     let now = SystemTime::now();
                     let answer =
                         self.answer(&miss.mount, key.as_str(), &meta, bytes, led(status), now);
-                    return Ok(self.count(answer, request));
+                    let mut response = self.count(answer, request);
+                    if role == Role::Leader {
+                        ask::extend(response.headers_mut(), &withheld);
+                    }
+                    return Ok(response);
+                }
+                Head::Entry { key, entry, status }
+                    if entry.meta.presence == Presence::Sliced && suits(&key, &entry.meta) =>
+                {
+                    match self
+                        .sliced(request, subject, &key, &entry, led(status))
+                        .await
+                    {
+                        // The version is gone: the next one is asked for.
+                        Err(Error::Origin(error)) if matches!(*error, OriginError::Changed) => {
+                            self.cache.fills.end(&shared_key, &fill);
+                            self.cache.remove(&key).await;
+                            shared_key = miss.key.clone();
+                        }
+                        answered => return answered,
+                    }
                 }
                 Head::Entry { key, entry, status } if suits(&key, &entry.meta) => {
                     let now = SystemTime::now();
@@ -204,6 +260,7 @@ impl Inner {
             request: Arc::new(request.headers.clone()),
             directives: directives(request, &miss.mount).unwrap_or_default(),
             authorized: request.headers.contains_key(http::header::AUTHORIZATION),
+            offset: range::first_byte_asked_for(&request.headers),
         }
     }
 
@@ -222,7 +279,7 @@ impl Inner {
                 let answer = self.answer(mount, path, &entry.meta, bytes, status, now);
                 self.count(answer, request)
             }
-            Presence::Absent | Presence::Variants => {
+            Presence::Absent | Presence::Variants | Presence::Sliced => {
                 let mut response = self.problem(request, &Error::NotFound, status);
                 let ttl = match entry.meta.freshness.lookup(now) {
                     Lookup::Hit { ttl, .. } => Some((ttl, Staleness::Fresh)),

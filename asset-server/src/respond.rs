@@ -7,6 +7,7 @@ pub mod content_type;
 
 pub mod body;
 pub(crate) mod pieces;
+mod slices;
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -25,11 +26,13 @@ use self::body::AssetBody;
 use self::conditional::Verdict;
 use self::pieces::{DiskSource, FillSource, Multipart, Resume, Resuming};
 use self::range::Selection;
+use self::slices::SliceReader;
 use crate::cache::Cache;
 use crate::cache::entry::{Content, Meta};
 use crate::cache::fill::Fill;
 use crate::cache::key::CacheKey;
 use crate::cache::part::{self, ContentRange};
+use crate::cache::sliced::{Slice, Sliced};
 use crate::cache::status::{CacheStatus, Staleness};
 use crate::mount::Mount;
 
@@ -41,6 +44,8 @@ pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 pub(crate) enum Bytestream {
     Complete(Content),
     Arriving(Arc<Fill>),
+    /// Slices, and the one with the first byte of the response, which is at hand.
+    Sliced(Arc<Sliced>, Option<(u64, Slice)>),
 }
 
 /// Everything but the request.
@@ -61,41 +66,20 @@ impl Answer<'_> {
     pub(crate) fn respond(self, request: &Parts) -> Response<AssetBody> {
         // Section 13.2.1: preconditions are about a success, ranges about a whole representation.
         if self.meta.status == StatusCode::PARTIAL_CONTENT
-            && let Some((bytes, content_range)) = part::cut(self.meta, &request.headers, self.now)
+            && let Some((bytes, content_range)) = part::cut(self.meta, &request.headers)
         {
             return self.cut(bytes, &content_range);
         }
         if self.meta.status != StatusCode::OK {
             return self.full(&request.method);
         }
-        let plain = request.headers.is_empty();
-        if !plain {
-            match self.meta.validators.evaluate(&request.headers) {
-                Verdict::Proceed => {}
-                Verdict::NotModified => return self.without_body(StatusCode::NOT_MODIFIED),
-                Verdict::Failed => return self.without_body(StatusCode::PRECONDITION_FAILED),
-            }
+        match select(self.meta, request) {
+            Err(status) => self.without_body(status),
+            Ok(Selection::Full) => self.full(&request.method),
+            Ok(Selection::One(range)) => self.one(&range),
+            Ok(Selection::Several(ranges)) => self.several(&ranges),
+            Ok(Selection::Unsatisfiable) => self.unsatisfiable(),
         }
-        let selection = match self.meta.length {
-            Some(length) if self.wants_range(request) => range::select(&request.headers, length),
-            _ => Selection::Full,
-        };
-        match selection {
-            Selection::Full => self.full(&request.method),
-            Selection::One(range) => self.one(&range),
-            Selection::Several(ranges) => self.several(&ranges),
-            Selection::Unsatisfiable => self.unsatisfiable(),
-        }
-    }
-
-    /// Section 14.2: ranges are defined for GET alone.
-    fn wants_range(&self, request: &Parts) -> bool {
-        request.method == Method::GET
-            && request.headers.contains_key(http::header::RANGE)
-            && self
-                .meta
-                .validators
-                .allows_range(&request.headers, self.now)
     }
 
     fn full(self, method: &Method) -> Response<AssetBody> {
@@ -250,7 +234,7 @@ impl Answer<'_> {
     /// A fill whose origin does not say how long the object is.
     fn body_to_the_end(&self) -> AssetBody {
         match &self.bytes {
-            Bytestream::Complete(_) => AssetBody::empty(),
+            Bytestream::Complete(_) | Bytestream::Sliced(..) => AssetBody::empty(),
             Bytestream::Arriving(fill) => {
                 let source = FillSource::new(fill.clone(), self.cache.metrics.origin_bytes.clone());
                 AssetBody::stream(
@@ -272,6 +256,36 @@ impl Answer<'_> {
     }
 }
 
+/// Which bytes of a stored 200 response a request gets, or the status of the answer without any.
+fn select(meta: &Meta, request: &Parts) -> Result<Selection, StatusCode> {
+    if request.headers.is_empty() {
+        return Ok(Selection::Full);
+    }
+    match meta.validators.evaluate(&request.headers) {
+        Verdict::Proceed => {}
+        Verdict::NotModified => return Err(StatusCode::NOT_MODIFIED),
+        Verdict::Failed => return Err(StatusCode::PRECONDITION_FAILED),
+    }
+    // Section 14.2: ranges are defined for GET alone.
+    let wants_range = request.method == Method::GET
+        && request.headers.contains_key(http::header::RANGE)
+        && meta.validators.allows_range(&request.headers);
+    Ok(match meta.length {
+        Some(length) if wants_range => range::select(&request.headers, length),
+        _ => Selection::Full,
+    })
+}
+
+/// The first byte of the object that a response to `request` has, if it has any.
+pub(crate) fn first_byte(meta: &Meta, request: &Parts) -> Option<u64> {
+    match select(meta, request).ok()? {
+        Selection::Full if request.method == Method::GET => Some(0),
+        Selection::One(range) => Some(range.start),
+        Selection::Several(ranges) => ranges.first().map(|range| range.start),
+        Selection::Full | Selection::Unsatisfiable => None,
+    }
+}
+
 /// A body of one range.
 fn open(bytes: &Bytestream, resume: &Arc<Resume>, range: Range<u64>) -> AssetBody {
     let metrics = &resume.cache.metrics;
@@ -284,6 +298,10 @@ fn open(bytes: &Bytestream, resume: &Arc<Resume>, range: Range<u64>) -> AssetBod
         Bytestream::Complete(Content::Disk(object)) => {
             let source = DiskSource::new(object.clone(), range.end, metrics.disk_bytes.clone());
             let pieces = Resuming::new(source, range.start, Some(range.end), resume.clone());
+            AssetBody::stream(Box::new(pieces), Some(count))
+        }
+        Bytestream::Sliced(sliced, first) => {
+            let pieces = SliceReader::new(sliced.clone(), range, first.clone());
             AssetBody::stream(Box::new(pieces), Some(count))
         }
         Bytestream::Arriving(fill) => {

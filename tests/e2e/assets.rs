@@ -18,7 +18,7 @@ fn noise(length: usize) -> Bytes {
 }
 
 #[tokio::test]
-async fn many_clients_of_one_cold_object_share_one_fetch() {
+async fn many_clients_of_one_cold_object_share_each_fetch() {
     let world = TestWorld::start().await;
     let body = noise(8 << 20);
     let object = NewObject::new(
@@ -39,7 +39,11 @@ async fn many_clients_of_one_cold_object_share_one_fetch() {
             answer.headers
         );
     }
-    assert_eq!(world.store_gets("nyc3", "big/cold.bin"), 1);
+    assert_eq!(
+        world.store_gets("nyc3", "big/cold.bin"),
+        2,
+        "slices of 4 MiB, each once"
+    );
 }
 
 #[tokio::test]

@@ -27,6 +27,8 @@ pub enum Presence {
     Object,
     /// The knowledge that there is no such object.
     Absent,
+    /// An object whose bytes are kept in slices, each under a key of its own.
+    Sliced,
     /// The sets of request headers that the responses of this key vary by; each has an entry of its own.
     Variants,
 }
@@ -104,6 +106,15 @@ impl Meta {
         Self {
             length: Some(0),
             ..meta
+        }
+    }
+
+    /// The same response as the head of an object of `total` bytes that is kept in slices.
+    #[must_use]
+    pub fn sliced(self, total: u64) -> Self {
+        Self {
+            presence: Presence::Sliced,
+            ..self.with_length(Some(total))
         }
     }
 
@@ -204,10 +215,7 @@ pub struct Entry {
 impl Entry {
     /// The knowledge that there is no such object, until `freshness` ends.
     pub fn absent(freshness: Freshness) -> Self {
-        Self {
-            meta: Arc::new(Meta::absent(freshness)),
-            content: Content::Memory(Arc::from([])),
-        }
+        Self::without_bytes(Arc::new(Meta::absent(freshness)))
     }
 
     /// Bytes of the body.
@@ -215,12 +223,17 @@ impl Entry {
         self.meta.length.unwrap_or(0)
     }
 
-    /// What a key's responses vary by.
-    pub fn varying(variants: Arc<[VarySet]>, now: SystemTime) -> Self {
+    /// An entry without bytes of its own.
+    pub fn without_bytes(meta: Arc<Meta>) -> Self {
         Self {
-            meta: Arc::new(Meta::varying(variants, now)),
+            meta,
             content: Content::Memory(Arc::from([])),
         }
+    }
+
+    /// What a key's responses vary by.
+    pub fn varying(variants: Arc<[VarySet]>, now: SystemTime) -> Self {
+        Self::without_bytes(Arc::new(Meta::varying(variants, now)))
     }
 
     /// The entry confirmed by a 304, or by an answer to HEAD, at `freshness`.
@@ -240,7 +253,8 @@ impl Entry {
 
     /// Whether it may stand in for an error at `now`.
     pub fn may_stand_in_for_error(&self, now: SystemTime) -> bool {
-        self.meta.presence == Presence::Object && self.meta.freshness.may_stand_in_for_error(now)
+        let has_bytes = matches!(self.meta.presence, Presence::Object | Presence::Sliced);
+        has_bytes && self.meta.freshness.may_stand_in_for_error(now)
     }
 
     /// Bytes of memory that it takes, bookkeeping included.

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 use tokio::sync::Notify;
 
 use super::disk::format::BLOCK;
@@ -33,6 +34,8 @@ pub enum Head {
         meta: Arc<Meta>,
         /// How the request that began the fill is answered.
         status: CacheStatus,
+        /// Fields that are for the request that began the fill alone.
+        withheld: Arc<HeaderMap>,
     },
     /// Nothing arrives: this complete entry is the answer.
     Entry {
@@ -141,6 +144,11 @@ impl Fill {
             }
             progress.await;
         }
+    }
+
+    /// Whether the head is known already.
+    pub fn has_head(&self) -> bool {
+        self.state().head.is_some()
     }
 
     /// Takes the answer that was not for everyone. Only the first who asks gets it.

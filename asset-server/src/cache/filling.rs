@@ -6,12 +6,14 @@
 mod complete;
 mod promote;
 mod receive;
+mod slice;
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::{HeaderMap, StatusCode};
 
+use self::slice::Sized;
 use super::Cache;
 use super::directives::RequestDirectives;
 use super::disk::WriteError;
@@ -46,6 +48,8 @@ pub(crate) struct Subject {
     pub(crate) directives: RequestDirectives,
     /// Whether the request had `Authorization`.
     pub(crate) authorized: bool,
+    /// The first byte that the request wants, as far as that is known without the object's length.
+    pub(crate) offset: u64,
 }
 
 impl Subject {
@@ -132,7 +136,11 @@ impl Filling {
             return self.ask_origin(None).await;
         };
         self.key = known.key.clone();
-        let (entry, directives) = (known.entry, self.subject.directives);
+        let (mut entry, directives) = (known.entry, self.subject.directives);
+        if entry.meta.presence == Presence::Sliced {
+            // No file is kept open for an entry without bytes.
+            entry = Arc::new(Entry::without_bytes(entry.meta.clone()));
+        }
         let lookup = entry
             .meta
             .freshness
@@ -140,7 +148,8 @@ impl Filling {
         match (lookup, &entry.content) {
             (Lookup::Revalidate, _) => self.ask_origin(Some(entry)).await,
             (Lookup::Hit { .. }, Content::Disk(object))
-                if self.cache.memory.admits(object.length()) =>
+                if entry.meta.presence == Presence::Object
+                    && self.cache.memory.admits(object.length()) =>
             {
                 let object = object.clone();
                 self.promote(entry, object).await;
@@ -185,20 +194,23 @@ impl Filling {
         let request = OriginRequest {
             key: mount.object_key(&self.subject.base),
             asked: self.subject.asked.clone(),
-            want: Want::Body,
-            unless: known
-                .as_deref()
-                .and_then(|entry| validator(&entry.meta, mount.is_http)),
+            want: self.first_want(),
+            unless: known.as_deref().and_then(|entry| validator(&entry.meta)),
             only_if: None,
         };
         // Who can be answered with what is there does not wait for a second try.
         let stands_in = known
             .as_deref()
             .is_some_and(|entry| entry.may_stand_in_for_error(requested));
-        let answer = match stands_in {
-            true => mount.origin.fetch_once(request).await,
-            false => mount.origin.fetch(request).await,
+        let mut answer = match stands_in {
+            true => mount.origin.fetch_once(request.clone()).await,
+            false => mount.origin.fetch(request.clone()).await,
         };
+        // The object ends before the range: only now is it known how short it is.
+        if let Err(OriginError::Unsatisfiable) = answer {
+            let want = Want::Body;
+            answer = mount.origin.fetch(OriginRequest { want, ..request }).await;
+        }
         let answered = Answered {
             answer,
             requested,
@@ -214,7 +226,11 @@ impl Filling {
             requested,
             received,
         } = answered;
-        let status = match (&known, self.subject.directives.no_cache) {
+        let would_do = known.as_ref().is_some_and(|entry| {
+            let lookup = entry.meta.freshness.lookup(requested);
+            !matches!(lookup, Lookup::Revalidate | Lookup::StaleWhileRevalidate)
+        });
+        let status = match (&known, would_do) {
             (Some(_), true) => CacheStatus::Request,
             (Some(_), false) => CacheStatus::Stale,
             (None, _) if self.shared_key != self.subject.base => CacheStatus::VaryMiss,
@@ -224,6 +240,13 @@ impl Filling {
             .clone()
             .filter(|entry| entry.may_stand_in_for_error(received));
         match (answer, known) {
+            // RFC 9111 section 4.3.4: it confirms something, but not what is stored.
+            (Ok(OriginAnswer::NotModified(headers)), Some(entry))
+                if names_another_version(&headers, &entry.meta) =>
+            {
+                drop(entry);
+                self.ask_for_the_whole().await;
+            }
             (Ok(OriginAnswer::NotModified(headers)), Some(entry)) => {
                 self.confirm(entry, &headers, requested, received).await;
             }
@@ -245,6 +268,14 @@ impl Filling {
                     self.stand_in(entry, &error);
                 }
                 _ => {
+                    let (object, sliced) = match self.size(object) {
+                        Sized::Whole(object) => (object, None),
+                        Sized::Slice(mut object, index, total) => {
+                            object.status = StatusCode::OK; // as far as the object goes
+                            (object, Some((index, total)))
+                        }
+                        Sized::Unversioned => return self.ask_for_the_whole().await,
+                    };
                     let verdict =
                         self.subject
                             .judge(object.status, &object.headers, requested, received);
@@ -253,7 +284,17 @@ impl Filling {
                             drop(known);
                             self.key = self.subject.key_for(object.status, &object.headers);
                             self.note_variants(&object.headers).await;
-                            self.receive(object, freshness, status).await;
+                            match sliced {
+                                Some(place) => {
+                                    self.receive_slice(object, place, freshness, status).await;
+                                }
+                                None => self.receive(object, freshness, status).await,
+                            }
+                        }
+                        // What is not kept is not sliced either.
+                        Storability::Refuse(_) if sliced.is_some() => {
+                            drop(object);
+                            self.ask_for_the_whole().await;
                         }
                         Storability::Refuse(reason) => {
                             tracing::debug!(
@@ -275,6 +316,34 @@ impl Filling {
                 Some(entry) => self.stand_in(entry, &error),
                 None => self.fail(error),
             },
+        }
+    }
+
+    /// An object whose slices cannot be told from those of another version is fetched in one piece.
+    async fn ask_for_the_whole(&mut self) {
+        let requested = SystemTime::now();
+        let request = OriginRequest {
+            key: self.subject.mount.object_key(&self.subject.base),
+            asked: self.subject.asked.clone(),
+            want: Want::Body,
+            unless: None,
+            only_if: None,
+        };
+        let answer = self.subject.mount.origin.fetch(request).await;
+        let received = SystemTime::now();
+        match answer {
+            Ok(OriginAnswer::Found(object)) if object.status != StatusCode::PARTIAL_CONTENT => {
+                let answered = Answered {
+                    answer: Ok(OriginAnswer::Found(object)),
+                    requested,
+                    received,
+                };
+                Box::pin(self.settle(answered, None)).await;
+            }
+            Ok(_) => self.fail(OriginError::Malformed(
+                "a part where the whole was asked for",
+            )),
+            Err(error) => self.fail(error),
         }
     }
 
@@ -336,6 +405,8 @@ impl Filling {
     }
 
     fn announce_entry(&self, entry: Arc<Entry>, status: CacheStatus) {
+        // Whoever comes from now on looks at the entry for themselves.
+        self.cache.fills.end(&self.shared_key, &self.fill);
         let key = self.key.clone();
         self.fill.announce(Head::Entry { key, entry, status });
     }
@@ -346,9 +417,11 @@ impl Filling {
     }
 
     /// The answer is not for everyone: one request gets it, the others ask for themselves, and so do
-    /// those that come in the next seconds.
+    /// those that come in the next seconds, unless it is an error that may be gone by then.
     fn hand_on(&self, object: OriginObject) {
-        self.cache.uncacheable.insert(self.subject.base.clone(), ());
+        if !object.status.is_server_error() {
+            self.cache.uncacheable.insert(self.subject.base.clone(), ());
+        }
         self.fill.announce_unshared(object);
     }
 
@@ -401,27 +474,30 @@ pub(crate) fn refresh(cache: &Arc<Cache>, subject: &Subject, shared_key: &CacheK
     }
 }
 
+/// Whether a 304 has a strong tag that is not the stored one.
+fn names_another_version(headers: &HeaderMap, meta: &Meta) -> bool {
+    match (
+        headers.get(http::header::ETAG),
+        meta.validators.strong_etag(),
+    ) {
+        (Some(new), Some(stored)) => new.as_bytes().starts_with(b"\"") && new != stored,
+        _ => false,
+    }
+}
+
 /// RFC 5861 section 4.
 fn is_error(status: StatusCode) -> bool {
     matches!(status.as_u16(), 500 | 502 | 503 | 504)
 }
 
-/// The entity tag if there is one, else the date. More than one validator confuses some stores, and so
-/// does a weak tag, which an HTTP origin must understand.
-pub(crate) fn validator(meta: &Meta, is_http: bool) -> Option<Validator> {
+/// What a stored response is revalidated by.
+pub(crate) fn validator(meta: &Meta) -> Option<Validator> {
     if meta.presence == Presence::Absent {
         return None;
     }
-    let etag = match is_http {
-        true => meta.validators.etag.as_ref(),
-        false => meta.validators.strong_etag(),
+    let validator = Validator {
+        etag: meta.validators.etag.clone(),
+        date: meta.headers.get(http::header::LAST_MODIFIED).cloned(),
     };
-    match etag {
-        Some(etag) => Some(Validator::ETag(etag.clone())),
-        None => meta
-            .headers
-            .get(http::header::LAST_MODIFIED)
-            .cloned()
-            .map(Validator::Date),
-    }
+    (validator.etag.is_some() || validator.date.is_some()).then_some(validator)
 }

@@ -121,7 +121,10 @@ impl KeyError {
     }
 }
 
-/// Ends the path in a key. What follows in a key begins with a control character, which no path has.
+/// What ends the path in a key: control characters, which no path has. A query, a variant, a part or
+/// slice, and a field that counts, begin with one of their own.
+pub const ENDS_OF_PATH: [char; 4] = ['\u{1}', '\u{2}', '\u{3}', '\u{4}'];
+
 fn is_end_of_path(c: char) -> bool {
     c < ' '
 }

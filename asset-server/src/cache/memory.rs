@@ -16,7 +16,7 @@ use super::key::CacheKey;
 const OVERHEAD: usize = 320;
 
 /// Open files of the disk tier kept at hand, so that a large hot object is not opened anew each time.
-const OPEN_FILES: u64 = 512;
+const OPEN_FILES: u64 = 2048;
 
 /// A set of keys, each of which is forgotten some time after it came.
 pub(crate) fn expiring(capacity: u64, ttl: Duration) -> Moka<CacheKey, ()> {
@@ -83,14 +83,14 @@ impl MemoryTier {
         self.open_files.remove(path).is_some() || object
     }
 
-    /// Removes every entry whose path starts with `prefix`; how many there were.
-    pub fn remove_prefix(&self, prefix: &str) -> u64 {
+    /// Removes every entry whose key is `covered`; how many there were.
+    pub fn remove_where(&self, covered: impl Fn(&str) -> bool) -> u64 {
         let mut removed = 0;
         for cache in [&self.objects, &self.open_files] {
             let keys = cache
                 .iter()
                 .map(|(key, _)| key)
-                .filter(|key| key.as_str().starts_with(prefix));
+                .filter(|key| covered(key.as_str()));
             for key in keys.collect::<Vec<_>>() {
                 removed += u64::from(cache.remove(key.as_str()).is_some());
             }

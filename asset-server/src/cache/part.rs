@@ -4,7 +4,6 @@
 //! first byte can be completed. Large objects of a store are another matter: those are kept in slices.
 
 use std::ops::Range;
-use std::time::SystemTime;
 
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, VARY};
@@ -58,13 +57,9 @@ pub fn is_sound(headers: &HeaderMap) -> bool {
 
 /// The bytes of a stored part that a request asks for, counted from the start of the part, and what they
 /// are of the whole. `None` if the part does not have them all.
-pub fn cut(
-    meta: &Meta,
-    request: &HeaderMap,
-    now: SystemTime,
-) -> Option<(Range<u64>, ContentRange)> {
+pub fn cut(meta: &Meta, request: &HeaderMap) -> Option<(Range<u64>, ContentRange)> {
     let part = ContentRange::of(&meta.headers)?;
-    if !meta.validators.allows_range(request, now) {
+    if !meta.validators.allows_range(request) {
         return None;
     }
     let Selection::One(wanted) = range::select(request, part.total) else {

@@ -9,7 +9,9 @@ use serving::config::Invalid;
 use serving::units::{ByteSize, Duration};
 
 use super::http_semantics::{KeyFile, Methods, RequestDirectiveUse, SetCookie, header_name};
-use super::{Addressing, Config, Credentials, Disk, Memory, Mount, Origin, OriginLimits, S3};
+use super::{
+    Addressing, Config, Credentials, Disk, Memory, Mount, Origin, OriginLimits, S3, Slicing,
+};
 
 /// The asset part of a configuration file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -25,6 +27,8 @@ pub struct ConfigFile {
     pub disk: Option<DiskFile>,
     /// How every origin is asked.
     pub origin: OriginLimitsFile,
+    /// How large objects are fetched and kept.
+    pub slices: SlicesFile,
 }
 
 impl Default for ConfigFile {
@@ -35,6 +39,7 @@ impl Default for ConfigFile {
             memory: MemoryFile::default(),
             disk: None,
             origin: OriginLimitsFile::default(),
+            slices: SlicesFile::default(),
         }
     }
 }
@@ -76,6 +81,10 @@ pub struct MountFile {
     /// Whether the `Cache-Control` of requests is obeyed: `obey` or `ignore`.
     #[serde(default)]
     pub request_directives: RequestDirectiveUse,
+    /// Whether large objects are fetched and kept in slices. By default those of a store of objects are,
+    /// and those of an HTTP origin are not, since not every HTTP server has ranges.
+    #[serde(default)]
+    pub slices: Option<bool>,
 }
 
 fn stale_while_revalidate() -> Duration {
@@ -228,6 +237,47 @@ impl Default for OriginLimitsFile {
     }
 }
 
+/// How large objects are fetched and kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SlicesFile {
+    /// Bytes of a slice. Objects that are not larger are fetched and kept whole.
+    pub size: ByteSize,
+    /// Slices that are fetched at once for a client that reads on and on, the one it reads included.
+    /// 1 turns reading ahead off.
+    pub read_ahead: u32,
+}
+
+impl Default for SlicesFile {
+    fn default() -> Self {
+        Self {
+            size: ByteSize::mib(4),
+            read_ahead: 8,
+        }
+    }
+}
+
+impl SlicesFile {
+    fn resolve(&self) -> Result<Slicing, Invalid> {
+        // A slice is checked and read in blocks, and its pieces are cut where they end.
+        let block = crate::cache::entry::CHUNK as u64;
+        let size = self.size.get();
+        if size < block || !size.is_multiple_of(block) || size > (1 << 30) {
+            return Err(Invalid::new(
+                "size",
+                "must be a multiple of 256KiB, up to 1GiB",
+            ));
+        }
+        if !(1..=64).contains(&self.read_ahead) {
+            return Err(Invalid::new("read_ahead", "must be between 1 and 64"));
+        }
+        Ok(Slicing {
+            size,
+            read_ahead: self.read_ahead as usize,
+        })
+    }
+}
+
 impl ConfigFile {
     /// What the file means. Relative paths are looked up under `directory`.
     pub fn resolve(self, directory: &Path) -> Result<Config, Invalid> {
@@ -274,6 +324,7 @@ impl ConfigFile {
                 size: disk.size.get(),
             }),
             origin: self.origin.resolve().map_err(|e| e.within("origin"))?,
+            slices: self.slices.resolve().map_err(|e| e.within("slices"))?,
         })
     }
 }
@@ -329,6 +380,7 @@ impl MountFile {
             targeted_fields,
             set_cookie: self.set_cookie,
             request_directives: self.request_directives,
+            slices: self.slices.unwrap_or(!is_http),
         })
     }
 }

@@ -15,8 +15,7 @@ use http::header::{CONTENT_RANGE, ETAG, LAST_MODIFIED};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::{
-    Origin, OriginAnswer, OriginBody, OriginError, OriginObject, OriginRequest, Validator, Want,
-    no_body,
+    Origin, OriginAnswer, OriginBody, OriginError, OriginObject, OriginRequest, Want, no_body,
 };
 
 /// Bytes read from a file at a time.
@@ -67,14 +66,12 @@ fn answer(root: &Path, request: &OriginRequest) -> Result<OriginAnswer, OriginEr
     if request.only_if.is_some() && request.only_if.as_ref() != etag {
         return Err(OriginError::Changed);
     }
-    match &request.unless {
-        Some(Validator::ETag(known)) if Some(known) == etag => {
-            return Ok(OriginAnswer::NotModified(HeaderMap::new()));
-        }
-        Some(Validator::Date(known)) if Some(known) == headers.get(LAST_MODIFIED) => {
-            return Ok(OriginAnswer::NotModified(HeaderMap::new()));
-        }
-        _ => {}
+    if request
+        .unless
+        .as_ref()
+        .is_some_and(|known| known.etag.as_ref() == etag)
+    {
+        return Ok(OriginAnswer::NotModified(HeaderMap::new()));
     }
     let total = metadata.len();
     let mut headers = headers;

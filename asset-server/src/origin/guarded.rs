@@ -58,6 +58,11 @@ impl GuardedOrigin {
         self.ask(&request, 1).await
     }
 
+    /// How many more requests may start now without anyone waiting for them.
+    pub(crate) fn spare(&self) -> usize {
+        self.slots.available_permits()
+    }
+
     /// Passes a request of another method on. It is sent once: nobody knows what it does.
     pub(crate) async fn forward(&self, request: Forward) -> Result<OriginObject, OriginError> {
         let slot = self.slot().await?;

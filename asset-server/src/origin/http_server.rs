@@ -113,11 +113,10 @@ impl Origin for HttpOrigin {
                 own.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
             }
             let conditional = request.unless.is_some();
-            match request.unless {
-                Some(Validator::ETag(etag)) => own.insert(IF_NONE_MATCH, etag),
-                Some(Validator::Date(date)) => own.insert(IF_MODIFIED_SINCE, date),
-                None => None,
-            };
+            if let Some(Validator { etag, date }) = request.unless {
+                own.extend(etag.map(|etag| (IF_NONE_MATCH, etag)));
+                own.extend(date.map(|date| (IF_MODIFIED_SINCE, date)));
+            }
             let bound = request.only_if.is_some();
             if let Some(etag) = request.only_if {
                 own.insert(IF_MATCH, etag);

@@ -208,14 +208,15 @@ fn stream(body: ByteStream) -> OriginBody {
 }
 
 fn validator(unless: Option<Validator>) -> (Option<String>, Option<DateTime>) {
-    match unless {
-        Some(Validator::ETag(etag)) => (etag.to_str().ok().map(str::to_owned), None),
-        Some(Validator::Date(date)) => {
-            let date = crate::cache::freshness::http_date(Some(date.as_bytes()));
-            (None, date.map(DateTime::from))
-        }
-        None => (None, None),
+    let Some(unless) = unless else {
+        return (None, None);
+    };
+    if let Some(etag) = unless.strong_etag() {
+        return (etag.to_str().ok().map(str::to_owned), None);
     }
+    let date = unless.date.as_ref().map(|date| date.as_bytes());
+    let date = crate::cache::freshness::http_date(date);
+    (None, date.map(DateTime::from))
 }
 
 /// What the SDK took apart, put together again as headers.

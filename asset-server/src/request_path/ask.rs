@@ -9,15 +9,16 @@ use http::header::{
     IF_UNMODIFIED_SINCE, RANGE,
 };
 use http::request::Parts;
-use http::{Method, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
 
 use super::Miss;
 use crate::cache::coalesce::Role;
-use crate::cache::entry::{Meta, Presence};
+use crate::cache::entry::{Entry, Meta, Presence};
 use crate::cache::fill::Head;
 use crate::cache::filling::{Answered, Filling, Subject, validator};
 use crate::cache::find::Found;
 use crate::cache::freshness::{Freshness, Lookup};
+use crate::cache::key::CacheKey;
 use crate::cache::status::CacheStatus;
 use crate::cache::storability::{Storability, withheld_fields};
 use crate::cache::stored_headers::remove_connection_fields;
@@ -69,7 +70,6 @@ impl Inner {
     pub(super) async fn only_if_cached(
         &self,
         request: &Parts,
-        miss: &Miss,
         subject: &Subject,
     ) -> Result<Response<AssetBody>, Error> {
         let found = self.cache.find(&subject.base, &subject.request).await;
@@ -81,7 +81,24 @@ impl Inner {
             Lookup::StaleWhileRevalidate => CacheStatus::StaleWhileRevalidate,
             Lookup::Revalidate => return Err(Error::NotCached),
         };
-        Ok(self.respond_with(request, &miss.mount, key.as_str(), &entry, status, now))
+        self.answer_from(request, subject, &key, &entry, status)
+            .await
+    }
+
+    /// The answer out of an entry, whichever way its bytes are kept.
+    async fn answer_from(
+        &self,
+        request: &Parts,
+        subject: &Subject,
+        key: &CacheKey,
+        entry: &Entry,
+        status: CacheStatus,
+    ) -> Result<Response<AssetBody>, Error> {
+        if entry.meta.presence == Presence::Sliced {
+            return self.sliced(request, subject, key, entry, status).await;
+        }
+        let (mount, now) = (&subject.mount, SystemTime::now());
+        Ok(self.respond_with(request, mount, key.as_str(), entry, status, now))
     }
 
     /// An object that is not kept: each request asks for itself. If it can be kept this time, it is.
@@ -118,10 +135,20 @@ impl Inner {
             _ => CacheStatus::Method,
         };
         let verdict = subject.judge(object.status, &object.headers, requested, received);
-        if let Storability::Refuse(_) = verdict {
+        // Of what only answers the range or the condition of this request, nothing is kept.
+        let is_special = subject.asked.headers.contains_key(RANGE)
+            && !matches!(object.status.as_u16(), 200 | 206)
+            || has_conditions_for_the_origin(&subject.asked.headers);
+        if matches!(verdict, Storability::Refuse(_)) || is_special {
             return self.pass_through(request, miss, object, passed);
         }
         self.cache.uncacheable.invalidate(miss.base.as_str());
+        let known_part = object.status == StatusCode::PARTIAL_CONTENT
+            && self
+                .cache
+                .memory
+                .get(part::key_of(&miss.base).as_str())
+                .is_some();
         let key = subject.key_for(object.status, &object.headers);
         let (fill, role) = self.cache.fills.join_or_lead(key.as_str());
         if role == Role::Joiner {
@@ -135,14 +162,23 @@ impl Inner {
         let filling = Filling::begin(self.cache.clone(), subject.clone(), key, fill.clone());
         tokio::spawn(filling.take(answered));
         match fill.head().await {
-            Head::Object { key, meta, .. } => {
+            Head::Object {
+                key,
+                meta,
+                withheld,
+                ..
+            } => {
                 let (bytes, now) = (Bytestream::Arriving(fill), SystemTime::now());
                 let status = match request.method {
+                    Method::GET if known_part => CacheStatus::Partial,
+                    Method::GET if miss.key != miss.base => CacheStatus::VaryMiss,
                     Method::GET => CacheStatus::UriMiss,
                     _ => CacheStatus::Method,
                 };
                 let answer = self.answer(&miss.mount, key.as_str(), &meta, bytes, status, now);
-                self.count(answer, request)
+                let mut response = self.count(answer, request);
+                extend(response.headers_mut(), &withheld);
+                response
             }
             // Too large to be kept.
             _ => match fill.take_unshared() {
@@ -164,20 +200,32 @@ impl Inner {
         let key = part::key_of(&miss.base);
         if let Some(entry) = self.cache.memory.get(key.as_str())
             && let Lookup::Hit { .. } = entry.meta.freshness.lookup_for(&subject.directives, now)
-            && part::cut(&entry.meta, &request.headers, now).is_some()
+            && part::cut(&entry.meta, &request.headers).is_some()
         {
             let (path, status) = (key.as_str(), CacheStatus::Hit);
             return Ok(self.respond_with(request, &miss.mount, path, &entry, status, now));
         }
-        let mut asked = Asked::clone(&subject.asked);
-        for name in [RANGE, IF_RANGE] {
-            let value = request.headers.get(&name).cloned();
-            asked.headers.extend(value.map(|value| (name, value)));
-        }
-        let subject = Subject {
-            asked: Arc::new(asked),
-            ..subject.clone()
-        };
+        let subject = with_fields(subject, request, &[RANGE, IF_RANGE]);
+        self.ask_alone(request, miss, &subject).await
+    }
+
+    /// RFC 9110 section 13.1.1: `If-Match` and `If-Unmodified-Since` are about the state of the origin,
+    /// so an HTTP origin decides.
+    pub(super) async fn conditional_on_origin(
+        self: &Arc<Self>,
+        request: &Parts,
+        miss: &Miss,
+        subject: &Subject,
+    ) -> Result<Response<AssetBody>, Error> {
+        let fields = [
+            IF_MATCH,
+            IF_UNMODIFIED_SINCE,
+            IF_NONE_MATCH,
+            IF_MODIFIED_SINCE,
+            RANGE,
+            IF_RANGE,
+        ];
+        let subject = with_fields(subject, request, &fields);
         self.ask_alone(request, miss, &subject).await
     }
 
@@ -194,15 +242,15 @@ impl Inner {
         if let Some(Found { key, entry }) = &found {
             let lookup = entry.meta.freshness.lookup_for(&subject.directives, now);
             if let Lookup::Hit { .. } = lookup {
-                let (path, status) = (key.as_str(), CacheStatus::Hit);
-                return Ok(self.respond_with(request, &miss.mount, path, entry, status, now));
+                let answer = self.answer_from(request, subject, key, entry, CacheStatus::Hit);
+                return answer.await;
             }
         }
         let mut question = question(miss, subject, Want::Head);
         // A store of objects says less when nothing has changed; an HTTP origin says all it has.
         if !miss.mount.is_http {
             let known = found.as_ref().map(|found| &found.entry.meta);
-            question.unless = known.and_then(|meta| validator(meta, false));
+            question.unless = known.and_then(|meta| validator(meta));
         }
         let requested = SystemTime::now();
         let answer = miss.mount.origin.fetch(question).await;
@@ -223,8 +271,8 @@ impl Inner {
             (Ok(_), _) => return Err(Error::NotFound),
             (Err(error), Some(Found { key, entry })) if entry.may_stand_in_for_error(received) => {
                 tracing::warn!(key = key.as_str(), %error, "the origin failed; the stale object stands in");
-                let (path, status) = (key.as_str(), CacheStatus::StaleIfError);
-                return Ok(self.respond_with(request, &miss.mount, path, entry, status, received));
+                let status = CacheStatus::StaleIfError;
+                return self.answer_from(request, subject, key, entry, status).await;
             }
             (Err(error), _) => return Err(Error::Origin(Arc::new(error))),
         };
@@ -244,8 +292,9 @@ impl Inner {
             }
             Storability::Refuse(_) => entry,
         };
-        let (path, status) = (key.as_str(), CacheStatus::Revalidated);
-        Ok(self.respond_with(request, &miss.mount, path, &entry, status, received))
+        let status = CacheStatus::Revalidated;
+        self.answer_from(request, subject, &key, &entry, status)
+            .await
     }
 
     /// An answer that is not kept, as it is.
@@ -292,6 +341,33 @@ impl Inner {
     }
 }
 
+/// Whether a request asks for something that only the origin can decide.
+pub(super) fn has_conditions_for_the_origin(headers: &HeaderMap) -> bool {
+    headers.contains_key(IF_MATCH) || headers.contains_key(IF_UNMODIFIED_SINCE)
+}
+
+/// The subject with fields of the request that usually are ours to deal with.
+fn with_fields(subject: &Subject, request: &Parts, fields: &[HeaderName]) -> Subject {
+    let mut asked = Asked::clone(&subject.asked);
+    for name in fields {
+        let value = request.headers.get(name).cloned();
+        asked
+            .headers
+            .extend(value.map(|value| (name.clone(), value)));
+    }
+    Subject {
+        asked: Arc::new(asked),
+        ..subject.clone()
+    }
+}
+
+/// Adds fields, several of one name too.
+pub(super) fn extend(headers: &mut HeaderMap, more: &HeaderMap) {
+    for (name, value) in more {
+        headers.append(name.clone(), value.clone());
+    }
+}
+
 fn question(miss: &Miss, subject: &Subject, want: Want) -> OriginRequest {
     OriginRequest {
         key: miss.mount.object_key(&miss.base),
@@ -309,7 +385,7 @@ fn describes(object: &OriginObject, meta: &Meta) -> bool {
         new.is_none() || new == old
     };
     object.status == meta.status
-        && meta.presence == Presence::Object
+        && matches!(meta.presence, Presence::Object | Presence::Sliced)
         && same(http::header::ETAG)
         && same(http::header::LAST_MODIFIED)
         && (object.length.is_none() || object.length == meta.length)

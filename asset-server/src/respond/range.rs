@@ -32,6 +32,17 @@ pub fn select(request: &HeaderMap, length: u64) -> Selection {
     }
 }
 
+/// The first byte of the first range, as far as a header says that without knowing the length; 0 if it
+/// does not. Only for choosing what to fetch first.
+pub fn first_byte_asked_for(request: &HeaderMap) -> u64 {
+    let first = request.get(RANGE).and_then(|value| {
+        let (_, set) = split_once(value.as_bytes(), b'=')?;
+        let (first, _) = split_once(set, b'-')?;
+        number(first.trim_ascii())
+    });
+    first.unwrap_or(0)
+}
+
 /// `None` where the header is to be ignored.
 fn parse(header: &[u8], length: u64) -> Option<Selection> {
     let (unit, set) = split_once(header, b'=')?;

@@ -9,3 +9,4 @@ mod freshness;
 mod origins;
 mod process;
 mod requests;
+mod slices;

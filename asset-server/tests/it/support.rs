@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use asset_server::config::{
-    Addressing, Config, Credentials, Disk, Memory, Mount, Origin, OriginLimits, S3,
+    Addressing, Config, Credentials, Disk, Memory, Mount, Origin, OriginLimits, S3, Slicing,
 };
 use asset_server::{AssetBody, AssetServer};
 use bytes::Bytes;
@@ -234,6 +234,10 @@ pub(crate) fn config(origin: Origin) -> Config {
             first_byte_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(10),
             check_interval: Duration::from_millis(50),
+        },
+        slices: Slicing {
+            size: 4 << 20,
+            read_ahead: 4,
         },
     }
 }

@@ -152,7 +152,7 @@ pub fn encode_meta(key: &str, meta: &Meta) -> Vec<u8> {
         .received
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
-    let mut numbers = Vec::with_capacity(43);
+    let mut numbers = Vec::with_capacity(51);
     for span in [
         received,
         freshness.initial_age,
@@ -163,11 +163,18 @@ pub fn encode_meta(key: &str, meta: &Meta) -> Vec<u8> {
         let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         numbers.extend_from_slice(&millis.to_le_bytes());
     }
+    // The length of an object in slices is not that of its file.
+    let total = match meta.presence {
+        Presence::Sliced => meta.length.unwrap_or(0),
+        _ => 0,
+    };
+    numbers.extend_from_slice(&total.to_le_bytes());
     numbers.extend_from_slice(&meta.status.as_u16().to_le_bytes());
     numbers.push(
         u8::from(freshness.must_revalidate)
             | u8::from(freshness.no_cache) << 1
-            | u8::from(meta.presence == Presence::Variants) << 2,
+            | u8::from(meta.presence == Presence::Variants) << 2
+            | u8::from(meta.presence == Presence::Sliced) << 3,
     );
     put(&numbers);
     let sets: Vec<String> = meta.variants.iter().map(|set| spelled(set)).collect();
@@ -195,6 +202,7 @@ pub fn decode_meta(header: &Header, bytes: &[u8]) -> Result<(String, Meta), Form
     let mut span = || numbers.u64().map(Duration::from_millis);
     let (received, initial_age, lifetime) = (span()?, span()?, span()?);
     let (stale_while_revalidate, stale_if_error) = (span()?, span()?);
+    let total = numbers.u64()?;
     let status = u16::from_le_bytes(numbers.array()?);
     let status = StatusCode::from_u16(status).map_err(|_| FormatError::Malformed)?;
     let [flags] = numbers.array()?;
@@ -209,9 +217,11 @@ pub fn decode_meta(header: &Header, bytes: &[u8]) -> Result<(String, Meta), Form
         stale_while_revalidate,
         stale_if_error,
     };
-    let presence = match flags & 4 {
-        0 => Presence::Object,
-        _ => Presence::Variants,
+    let (presence, length) = match flags & 12 {
+        0 => (Presence::Object, header.body_len),
+        4 => (Presence::Variants, 0),
+        8 => (Presence::Sliced, total),
+        _ => return Err(FormatError::Malformed),
     };
     let variants = read_sets(fields.counted()?).ok_or(FormatError::Malformed)?;
     let mut headers = HeaderMap::with_capacity(16);
@@ -225,7 +235,7 @@ pub fn decode_meta(header: &Header, bytes: &[u8]) -> Result<(String, Meta), Form
         variants,
         ..Meta::of_headers(presence, status, headers, freshness)
     };
-    Ok((key.to_owned(), meta.with_length(Some(header.body_len))))
+    Ok((key.to_owned(), meta.with_length(Some(length))))
 }
 
 /// The names of a set of request headers, separated by commas.

@@ -74,6 +74,7 @@ impl Filling {
             key: self.key.clone(),
             meta: meta.clone(),
             status: CacheStatus::Partial,
+            withheld: Arc::default(),
         });
         let mut intake = Intake::new(&self.fill);
         for chunk in chunks.iter() {

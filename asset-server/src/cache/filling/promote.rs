@@ -31,6 +31,7 @@ impl Filling {
                             key: self.key.clone(),
                             meta,
                             status: CacheStatus::Hit,
+                            withheld: Arc::default(),
                         });
                     }
                     if bytes.is_empty() {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
+use http::HeaderMap;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::{ABANDON_ABOVE, Filling};
@@ -57,6 +58,27 @@ impl Filling {
             object.length,
             freshness,
         );
+        let mut own = HeaderMap::new();
+        for name in &withheld {
+            own.extend(
+                object
+                    .headers
+                    .get_all(name)
+                    .iter()
+                    .map(|value| (name.clone(), value.clone())),
+            );
+        }
+        self.receive_as(meta, object, status, Arc::new(own)).await;
+    }
+
+    /// The same once the metadata is known.
+    pub(super) async fn receive_as(
+        &self,
+        meta: Meta,
+        object: OriginObject,
+        status: CacheStatus,
+        withheld: Arc<HeaderMap>,
+    ) {
         let small = object
             .length
             .filter(|length| self.cache.memory.admits(*length));
@@ -66,6 +88,7 @@ impl Filling {
                 key: self.key.clone(),
                 meta: meta.clone(),
                 status,
+                withheld,
             });
             let mut intake = Intake::new(&self.fill);
             if self.take_in(&mut intake, object.body, object.length).await {
@@ -81,6 +104,7 @@ impl Filling {
                     key: self.key.clone(),
                     meta: Arc::new(meta.clone()),
                     status,
+                    withheld,
                 });
                 self.receive_on_disk(object.body, meta, writer).await;
             }
@@ -126,6 +150,8 @@ impl Filling {
             content: Content::Memory(chunks.clone()),
         });
         self.publish(entry.clone());
+        // Whoever comes from now on finds the entry, and looks at it for themselves.
+        self.cache.fills.end(&self.shared_key, &self.fill);
         intake.complete();
         if keep == Keep::OnDiskToo
             && let Some(mut writer) = self.begin_file(&self.key, &entry.meta).await
