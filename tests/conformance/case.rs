@@ -111,9 +111,12 @@ impl Default for Request {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Answer {
     pub(crate) status: Option<u16>,
-    /// Added to `date: 0` and `content-type: text/plain`, which `null` takes away.
+    /// Added to `date: 0` and `content-type: text/plain`, which `null` takes away. `$PATH` stands for
+    /// the case's own path.
     pub(crate) headers: Map<String, Value>,
     pub(crate) body: Option<String>,
+    /// The body is sent so many times over.
+    pub(crate) repeat: Option<usize>,
     /// It closes the connection instead.
     pub(crate) disconnect: bool,
     /// It closes the connection after so many bytes of the body.
@@ -134,11 +137,12 @@ pub(crate) struct Expect {
     pub(crate) status: Option<OneOrMore<u16>>,
     pub(crate) headers: Map<String, Value>,
     pub(crate) body: Option<String>,
+    pub(crate) body_length: Option<usize>,
     /// Pieces of the body.
     pub(crate) body_has: Vec<String>,
     /// The body breaks off: a client can tell that it is not whole.
     pub(crate) cut: bool,
-    /// Headers of the request that the origin saw last.
+    /// Headers of the request that the origin saw last, in the background where one is expected there.
     pub(crate) seen: Map<String, Value>,
     pub(crate) seen_method: Option<String>,
     /// Path and query after the case's own path.

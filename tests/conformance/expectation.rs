@@ -83,6 +83,10 @@ fn body(expected: &Expect, received: &Received) -> Vec<String> {
     if let Some(wanted) = expected.body.as_ref().filter(|wanted| **wanted != text) {
         all.push(format!("the body is {:?}, not {wanted:?}", shorten(&text)));
     }
+    let length = received.body.len();
+    if let Some(wanted) = expected.body_length.filter(|wanted| *wanted != length) {
+        all.push(format!("the body has {length} bytes, not {wanted}"));
+    }
     for piece in &expected.body_has {
         if !text.contains(piece) {
             all.push(format!("the body {:?} lacks {piece:?}", shorten(&text)));

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
@@ -45,6 +45,7 @@ pub(crate) struct Seen {
 
 /// One case's part of the origin.
 pub(crate) struct Script {
+    path: String,
     steps: &'static [Step],
     now: SystemTime,
     state: Mutex<State>,
@@ -109,6 +110,7 @@ impl Origin {
         now: SystemTime,
     ) -> Arc<Script> {
         let script = Arc::new(Script {
+            path: path.to_owned(),
             steps,
             now,
             state: Mutex::default(),
@@ -129,12 +131,10 @@ async fn answer(
     let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
     let found = {
         let scripts = scripts.lock().unwrap_or_else(PoisonError::into_inner);
-        let longest = scripts.iter().filter(|(own, _)| path.starts_with(*own));
-        longest
-            .max_by_key(|(own, _)| own.len())
-            .map(|(own, script)| (own.clone(), script.clone()))
+        let longest = scripts.values().filter(|script| path.starts_with(&script.path));
+        longest.max_by_key(|script| script.path.len()).cloned()
     };
-    let Some((own, script)) = found else {
+    let Some(script) = found else {
         let mut nothing = Response::new(whole(Bytes::from_static(b"no such case")));
         *nothing.status_mut() = http::StatusCode::NOT_FOUND;
         return Ok(nothing);
@@ -142,7 +142,7 @@ async fn answer(
     let body = body.collect().await.map_err(|_| Disconnected)?.to_bytes();
     let seen = Seen {
         method: parts.method.to_string(),
-        path: path.strip_prefix(&own).unwrap_or_default().to_owned(),
+        path: path.strip_prefix(&script.path).unwrap_or_default().to_owned(),
         headers: parts.headers,
         body,
     };
@@ -158,25 +158,30 @@ async fn answer(
     if written.disconnect {
         return Err(Disconnected);
     }
-    Ok(respond(written, step, script.now))
+    Ok(respond(written, step, &script))
 }
 
-fn respond(written: &Answer, step: usize, now: SystemTime) -> Response<Body> {
+fn respond(written: &Answer, step: usize, script: &Script) -> Response<Body> {
     let status = written.status.unwrap_or(200);
     let mut headers = HeaderMap::new();
     let standard = json!({"date": 0, "content-type": "text/plain"});
-    matcher::write(&mut headers, standard.as_object().expect("it is one"), now);
+    matcher::write(&mut headers, standard.as_object().expect("it is one"), script.now);
     headers.insert(STEP, HeaderValue::from(step));
     let body = match (&written.body, status) {
         (_, 204 | 304) => Bytes::new(),
-        (Some(body), _) => Bytes::copy_from_slice(body.as_bytes()),
+        (Some(body), _) => Bytes::from(body.repeat(written.repeat.unwrap_or(1))),
         (None, _) => Bytes::from(format!("step {}", step + 1)),
     };
     if status == 304 {
         headers.remove(CONTENT_TYPE);
     }
-    matcher::write(&mut headers, &written.headers, now);
-    debug_assert!(headers.get_all(DATE).iter().count() <= 1);
+    matcher::write(&mut headers, &written.headers, script.now);
+    for value in headers.values_mut() {
+        let filled = value.to_str().map(|text| text.replace("$PATH", &script.path));
+        if let Some(filled) = filled.ok().and_then(|text| HeaderValue::try_from(text).ok()) {
+            *value = filled;
+        }
+    }
     let body = match written.truncate {
         Some(length) => {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));

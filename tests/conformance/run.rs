@@ -130,11 +130,11 @@ impl<'a> Run<'a> {
         let clients =
             (0..step.times).map(|_| self.client.send(&self.path, &step.request, self.now));
         let received = join_all(clients).await;
-        let mut seen = self.script.seen();
-        if step.expect.requests.is_some() && step.expect.background.is_none() {
+        let late = self.background(step).await;
+        if step.expect.requests.is_some() {
             tokio::time::sleep(QUIET).await;
-            seen = self.script.seen();
         }
+        let seen = self.script.seen();
         let mut all: Vec<String> = received
             .iter()
             .flat_map(|received| match received {
@@ -151,7 +151,7 @@ impl<'a> Run<'a> {
             })
             .collect();
         all.dedup();
-        all.extend(self.background(step).await);
+        all.extend(late);
         all
     }
 
