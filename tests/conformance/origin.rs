@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -185,9 +185,16 @@ fn respond(written: &Answer, step: usize, script: &Script) -> Response<Body> {
     let body = match written.truncate {
         Some(length) => {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-            let broken = Err(std::io::Error::other("as the case says"));
-            let sent = Ok(Frame::data(body.slice(..length.min(body.len()))));
-            StreamBody::new(stream::iter([sent, broken])).boxed_unsync()
+            let sent = Frame::data(body.slice(..length.min(body.len())));
+            // Not at once: what was sent before has to leave first.
+            let broken = stream::once(async {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                Err(std::io::Error::other("as the case says"))
+            });
+            if written.chunked {
+                headers.remove(CONTENT_LENGTH);
+            }
+            StreamBody::new(stream::iter([Ok(sent)]).chain(broken)).boxed_unsync()
         }
         None if written.chunked => {
             StreamBody::new(stream::iter([Ok(Frame::data(body))])).boxed_unsync()
