@@ -131,7 +131,9 @@ async fn answer(
     let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
     let found = {
         let scripts = scripts.lock().unwrap_or_else(PoisonError::into_inner);
-        let longest = scripts.values().filter(|script| path.starts_with(&script.path));
+        let longest = scripts
+            .values()
+            .filter(|script| path.starts_with(&script.path));
         longest.max_by_key(|script| script.path.len()).cloned()
     };
     let Some(script) = found else {
@@ -142,7 +144,10 @@ async fn answer(
     let body = body.collect().await.map_err(|_| Disconnected)?.to_bytes();
     let seen = Seen {
         method: parts.method.to_string(),
-        path: path.strip_prefix(&script.path).unwrap_or_default().to_owned(),
+        path: path
+            .strip_prefix(&script.path)
+            .unwrap_or_default()
+            .to_owned(),
         headers: parts.headers,
         body,
     };
@@ -165,7 +170,11 @@ fn respond(written: &Answer, step: usize, script: &Script) -> Response<Body> {
     let status = written.status.unwrap_or(200);
     let mut headers = HeaderMap::new();
     let standard = json!({"date": 0, "content-type": "text/plain"});
-    matcher::write(&mut headers, standard.as_object().expect("it is one"), script.now);
+    matcher::write(
+        &mut headers,
+        standard.as_object().expect("it is one"),
+        script.now,
+    );
     headers.insert(STEP, HeaderValue::from(step));
     let body = match (&written.body, status) {
         (_, 204 | 304) => Bytes::new(),
@@ -177,8 +186,13 @@ fn respond(written: &Answer, step: usize, script: &Script) -> Response<Body> {
     }
     matcher::write(&mut headers, &written.headers, script.now);
     for value in headers.values_mut() {
-        let filled = value.to_str().map(|text| text.replace("$PATH", &script.path));
-        if let Some(filled) = filled.ok().and_then(|text| HeaderValue::try_from(text).ok()) {
+        let filled = value
+            .to_str()
+            .map(|text| text.replace("$PATH", &script.path));
+        if let Some(filled) = filled
+            .ok()
+            .and_then(|text| HeaderValue::try_from(text).ok())
+        {
             *value = filled;
         }
     }
