@@ -117,6 +117,8 @@ pub(crate) struct Answer {
     pub(crate) body: Option<String>,
     /// The body is sent so many times over.
     pub(crate) repeat: Option<usize>,
+    /// It answers 304 where `If-None-Match` has the answer's tag.
+    pub(crate) evaluate: bool,
     /// It closes the connection instead.
     pub(crate) disconnect: bool,
     /// It closes the connection after so many bytes of the body.

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
@@ -151,6 +151,7 @@ async fn answer(
         headers: parts.headers,
         body,
     };
+    let tags = seen.headers.get(IF_NONE_MATCH).cloned();
     let (step, nth) = {
         let mut state = script.state();
         state.seen.push(seen);
@@ -163,11 +164,21 @@ async fn answer(
     if written.disconnect {
         return Err(Disconnected);
     }
-    Ok(respond(written, step, &script))
+    Ok(respond(written, step, &script, tags.as_ref()))
 }
 
-fn respond(written: &Answer, step: usize, script: &Script) -> Response<Body> {
-    let status = written.status.unwrap_or(200);
+fn respond(
+    written: &Answer,
+    step: usize,
+    script: &Script,
+    tags: Option<&HeaderValue>,
+) -> Response<Body> {
+    let etag = written.headers.get("etag").and_then(|etag| etag.as_str());
+    let known = etag.zip(tags.and_then(|tags| tags.to_str().ok()));
+    let status = match known {
+        Some((etag, tags)) if written.evaluate && tags.contains(etag) => 304,
+        _ => written.status.unwrap_or(200),
+    };
     let mut headers = HeaderMap::new();
     let standard = json!({"date": 0, "content-type": "text/plain"});
     matcher::write(
