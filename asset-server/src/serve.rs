@@ -58,7 +58,9 @@ pub fn serve(
             }
         }
     };
+    let address = admin.local_addr().unwrap_or(config.admin.address);
     tokio::spawn(Listener::new(admin, metrics_of("admin")).serve(answer, drain.clone()));
+    tracing::info!(listener = "admin", %address, "serving");
     Ok(())
 }
 

@@ -1,0 +1,129 @@
+//! One real `asset-server` between the clients and the origin, with a listener for each protocol.
+
+use std::net::SocketAddr;
+use std::process::Stdio;
+
+use rustls::RootCertStore;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::client::{Client, Protocol};
+
+/// Lets the test purge.
+const TOKEN: &str = "conformance";
+
+/// The name on its certificate.
+pub(crate) const NAME: &str = "localhost";
+
+/// A running asset server. Ends when it is dropped.
+pub(crate) struct Proxy {
+    _directory: TempDir,
+    _child: Child,
+    http: SocketAddr,
+    https: SocketAddr,
+    admin: SocketAddr,
+    roots: RootCertStore,
+}
+
+impl Proxy {
+    pub(crate) async fn start(origin: SocketAddr) -> Self {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let directory = tempfile::tempdir().expect("a directory");
+        let write = |name: &str, text: &str| {
+            std::fs::write(directory.path().join(name), text).expect("files can be written");
+        };
+        let certificate =
+            rcgen::generate_simple_self_signed([NAME.to_owned()]).expect("a certificate");
+        write("certificate.pem", &certificate.cert.pem());
+        write("key.pem", &certificate.signing_key.serialize_pem());
+        write("token", TOKEN);
+        write("config.yaml", &format!("{:#}", configuration(origin)));
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.cert.der().clone()).expect("a root");
+
+        let mut child = Command::new(tests::program("asset-server"))
+            .args(["run", "--config", "config.yaml"])
+            .current_dir(directory.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("a process");
+        let mut lines = BufReader::new(child.stderr.take().expect("its log")).lines();
+        let (mut clients, mut admin) = (Vec::new(), None);
+        while clients.len() < 2 || admin.is_none() {
+            let line = lines.next_line().await.expect("text");
+            let line = line.unwrap_or_else(|| panic!("the asset server ended"));
+            let Ok(line) = serde_json::from_str::<Value>(&line) else {
+                panic!("the asset server says: {line}");
+            };
+            if line["message"] == "serving" {
+                let address = line["address"].as_str().expect("text");
+                let address: SocketAddr = address.parse().expect("an address");
+                match line["listener"] == "admin" {
+                    true => admin = Some(address),
+                    false => clients.push(address),
+                }
+            }
+        }
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                if std::env::var_os("CONFORMANCE_LOG").is_some() {
+                    println!("{line}");
+                }
+            }
+        });
+        Self {
+            _directory: directory,
+            _child: child,
+            http: clients[0],
+            https: clients[1],
+            admin: admin.expect("it was waited for"),
+            roots,
+        }
+    }
+
+    /// A client that speaks one protocol.
+    pub(crate) fn client(&self, protocol: Protocol) -> Client {
+        let address = match protocol {
+            Protocol::Http1 => self.http,
+            Protocol::TlsHttp2 => self.https,
+        };
+        Client::new(protocol, address, self.roots.clone())
+    }
+
+    /// Purges as `POST /api/v1/purge` says.
+    pub(crate) async fn purge(&self, what: &Value) -> Result<(), String> {
+        let request = reqwest::Client::builder().no_proxy().build();
+        let request = request
+            .expect("a client")
+            .post(format!("http://{}/api/v1/purge", self.admin));
+        let answer = request.bearer_auth(TOKEN).json(what).send().await;
+        match answer.and_then(reqwest::Response::error_for_status) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(format!("the purge failed: {error}")),
+        }
+    }
+}
+
+/// A transparent cache: nothing is fresh, and nothing stale is used, unless the origin says so.
+fn configuration(origin: SocketAddr) -> Value {
+    let tls = json!([{"certificate": "certificate.pem", "key": "key.pem"}]);
+    json!({
+        "listeners": [{"address": "127.0.0.1:0"}, {"address": "127.0.0.1:0", "tls": tls}],
+        "admin": {"address": "127.0.0.1:0", "token": {"file": "token"}},
+        "assets": {
+            "mounts": [{
+                "path": "/",
+                "origin": {"http": {"url": format!("http://{origin}/")}},
+                "default_ttl": "0s",
+                "negative_ttl": "0s",
+                "stale_if_error": "0s",
+                "methods": "forward",
+            }],
+            "disk": {"path": "cache", "size": "64MiB"},
+        },
+    })
+}
