@@ -133,7 +133,7 @@ impl Inner {
             self.conditional_on_origin(request, &miss, &subject).await
         } else if request.method == Method::HEAD {
             self.head(request, &miss, &subject).await
-        } else if miss.mount.is_http && request.headers.contains_key(RANGE) && !self.holds(&miss) {
+        } else if request.headers.contains_key(RANGE) && self.asks_for_parts(&miss) {
             self.part(request, &miss, &subject).await
         } else if self.cache.uncacheable.contains_key(miss.base.as_str()) {
             self.ask_alone(request, &miss, &subject).await
@@ -240,15 +240,19 @@ impl Inner {
         self.ask_alone(request, miss, subject).await
     }
 
-    /// Whether the whole is stored, fresh or not, or on its way.
-    fn holds(&self, miss: &Miss) -> bool {
+    /// Whether ranges go to the origin as they are: the whole is neither stored, fresh or not, nor on its
+    /// way, nor would it be fetched in slices.
+    fn asks_for_parts(&self, miss: &Miss) -> bool {
+        if !miss.mount.is_http || miss.mount.slicing.is_some() {
+            return false;
+        }
         let key = miss.key.as_str();
         let on_disk = self
             .cache
             .disk
             .as_ref()
             .is_some_and(|disk| disk.contains(key));
-        on_disk || self.cache.memory.get(key).is_some() || self.cache.fills.contains(key)
+        !on_disk && self.cache.memory.get(key).is_none() && !self.cache.fills.contains(key)
     }
 
     /// What a fill needs to know of a request.
