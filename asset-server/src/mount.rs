@@ -12,13 +12,13 @@ use crate::cache::key::CacheKey;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::origin::{
-    self, ConnectError, GuardedOrigin, OriginAnswer, OriginBody, OriginError, OriginRequest, Want,
+    ConnectError, Failover, OriginAnswer, OriginBody, OriginError, OriginRequest, Stores, Want,
 };
 
 /// One URL prefix.
 pub(crate) struct Mount {
     pub(crate) path: String,
-    pub(crate) origin: GuardedOrigin,
+    pub(crate) origin: Failover,
     pub(crate) defaults: Defaults,
     pub(crate) negative_ttl: Duration,
 }
@@ -31,17 +31,14 @@ impl Mounts {
         config: &Config,
         metrics: &Metrics,
     ) -> Result<Self, (String, ConnectError)> {
+        let mut stores = Stores::new(&config.origin);
         let mut mounts = Vec::with_capacity(config.mounts.len());
         for mount in &config.mounts {
-            let origin = origin::connect(&mount.origin, &config.origin)
+            let origin = Failover::connect(mount, &config.origin, &mut stores, metrics)
                 .map_err(|e| (mount.path.clone(), e))?;
             mounts.push(Arc::new(Mount {
                 path: mount.path.clone(),
-                origin: GuardedOrigin::new(
-                    origin,
-                    config.origin.clone(),
-                    metrics.origin(&mount.path),
-                ),
+                origin,
                 defaults: Defaults {
                     ttl: mount.default_ttl,
                     stale_if_error: mount.stale_if_error,

@@ -1,11 +1,13 @@
 //! An HTTP server as origin.
 
+use std::time::SystemTime;
+
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use http::header::{
     ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HOST, IF_MATCH, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, RANGE, USER_AGENT,
+    IF_NONE_MATCH, RANGE, RETRY_AFTER, USER_AGENT,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyDataStream, BodyExt, Empty};
@@ -134,7 +136,7 @@ impl Origin for HttpOrigin {
                     return Ok(OriginAnswer::NotModified(parts.headers));
                 }
                 (StatusCode::NOT_FOUND | StatusCode::GONE, _) => return Ok(OriginAnswer::NotFound),
-                (status, _) => return Err(OriginError::of_status(status.as_u16())),
+                (status, _) => return Err(failure(status, &parts.headers)),
             }
             let length = parts
                 .headers
@@ -159,11 +161,18 @@ impl Origin for HttpOrigin {
         Box::pin(async move {
             let response = self.send(Method::HEAD, "", HeaderMap::new()).await?;
             match response.status() {
-                status if status.is_server_error() => Err(OriginError::of_status(status.as_u16())),
+                status if status.is_server_error() => Err(failure(status, response.headers())),
                 _ => Ok(()),
             }
         })
     }
+}
+
+fn failure(status: StatusCode, headers: &HeaderMap) -> OriginError {
+    let retry_after = headers
+        .get(RETRY_AFTER)
+        .and_then(|value| super::retry_after(value.as_bytes(), SystemTime::now()));
+    OriginError::of_status(status.as_u16(), retry_after)
 }
 
 /// Some stores answer a range with other bytes than were asked for.
