@@ -55,9 +55,10 @@ impl Failover {
                 metrics.origin(&mount.path, position),
             ));
         }
+        let restores = metrics.restores(&mount.path);
         let restorer = match mount.restore {
             true => super::connect_restore(&mount.origin, limits)?
-                .map(|target| Restorer::new(target, metrics.restores(&mount.path))),
+                .map(|target| Restorer::new(target, restores)),
             false => None,
         };
         Ok(Self {
