@@ -9,7 +9,7 @@ use prometheus::Registry;
 
 use crate::support::{Store, config, eventually, get, header, metric, noise, start, with_disk};
 
-fn files(directory: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(directory: &Path) -> Vec<PathBuf> {
     let folders = fs::read_dir(directory)
         .expect("a directory")
         .map(|entry| entry.expect("an entry").path());
@@ -23,7 +23,7 @@ fn files(directory: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-fn stored(directory: &Path) -> usize {
+pub(crate) fn stored(directory: &Path) -> usize {
     files(directory)
         .iter()
         .filter(|file| file.extension().is_some_and(|e| e == "object"))

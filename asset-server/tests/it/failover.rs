@@ -9,9 +9,10 @@ use asset_server::config::{Config, Origin};
 use http::{Method, StatusCode};
 use prometheus::Registry;
 
+use crate::disk::{files, stored};
 use crate::support::{
     OriginResponse, Store, TestOrigin, ask, config, eventually, get, header, metric, noise, ok,
-    start, status,
+    start, status, with_disk,
 };
 
 fn with_fallbacks(origin: Origin, fallbacks: impl IntoIterator<Item = Origin>) -> Config {
@@ -140,53 +141,55 @@ async fn an_outage_is_bridged_and_the_first_origin_is_asked_again_afterwards() {
 #[tokio::test]
 async fn the_rest_of_an_object_comes_from_whichever_origin_has_that_version() {
     let object = noise(77, 3 << 20);
-    let (whole, body) = (object.clone(), object.clone());
-    // Breaks after a part of the body, and has another version afterwards.
-    let first = TestOrigin::start(move |request| {
-        let part = whole[..1 << 20].to_vec();
-        let length = whole.len();
-        async move {
-            if request.headers().contains_key("if-match") {
-                return status(412);
-            }
-            let pieces = [
-                Ok(bytes::Bytes::from(part)),
-                Err(std::io::Error::other("broken")),
-            ];
-            let frames = pieces.map(|piece| piece.map(http_body::Frame::data));
-            let body = http_body_util::StreamBody::new(futures_util::stream::iter(frames));
-            http::Response::builder()
-                .header("etag", "\"v1\"")
-                .header("content-length", length)
-                .body(http_body_util::BodyExt::boxed_unsync(body))
-                .expect("a response")
-        }
-    })
-    .await;
-    let second = TestOrigin::start(move |request| {
+    // One has replaced it, one has lost it, one still has the version that was cached.
+    let first = serving(object.clone(), Some(412)).await;
+    let second = serving(object.clone(), Some(404)).await;
+    let third = serving(object.clone(), None).await;
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let config = with_fallbacks(first.config(), [second.config(), third.config()]);
+    let mut config = with_disk(config, directory.path());
+    config.memory.max_object = 1 << 20;
+    let server = start(config).await;
+    get(&server, "/assets/x", &[]).await;
+    eventually(|| stored(directory.path()) == 1).await;
+    let file = files(directory.path()).pop().expect("a file");
+    let mut bytes = std::fs::read(&file).expect("its bytes");
+    bytes[2 << 20] ^= 1;
+    std::fs::write(&file, bytes).expect("a damaged file");
+    let (code, _, body) = get(&server, "/assets/x", &[]).await;
+    assert!(code == StatusCode::OK && body == object);
+    for origin in [first, second, third] {
+        assert_eq!(header(&origin.seen.last("/x"), "if-match"), "\"v1\"");
+    }
+}
+
+/// Serves one object whole, and says `to_parts` to who asks for a part of that version; or gives it.
+async fn serving(object: Vec<u8>, to_parts: Option<u16>) -> TestOrigin {
+    TestOrigin::start(move |request| {
         let range = header(request.headers(), "range").to_owned();
-        let whole = body.clone();
+        let (object, length) = (object.clone(), object.len());
         async move {
-            let start: usize = range
-                .trim_start_matches("bytes=")
-                .split('-')
-                .next()
-                .and_then(|start| start.parse().ok())
-                .unwrap_or(0);
-            let content_range = format!("bytes {start}-{}/{}", whole.len() - 1, whole.len());
+            let Some(range) = range.strip_prefix("bytes=") else {
+                return ok(&[("etag", "\"v1\"")], object);
+            };
+            if let Some(code) = to_parts {
+                return status(code);
+            }
+            let (start, end) = range.split_once('-').expect("a range");
+            let (start, end): (usize, usize) = (
+                start.parse().expect("a number"),
+                end.parse().expect("a number"),
+            );
+            let content_range = format!("bytes {start}-{end}/{length}");
             let mut response = ok(
                 &[("etag", "\"v1\""), ("content-range", &content_range)],
-                whole[start..].to_vec(),
+                object[start..=end].to_vec(),
             );
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
             response
         }
     })
-    .await;
-    let server = start(with_fallbacks(first.config(), [second.config()])).await;
-    let (code, _, body) = get(&server, "/assets/x", &[]).await;
-    assert!(code == StatusCode::OK && body == object);
-    assert_eq!(header(&second.seen.last("/x"), "if-match"), "\"v1\"");
+    .await
 }
 
 #[tokio::test]

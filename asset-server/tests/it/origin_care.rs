@@ -89,13 +89,17 @@ async fn nobody_asks_a_store_before_the_moment_that_it_named() {
         unreachable!("a store is S3");
     };
     s3.endpoint = format!("http://{}", origin.address);
-    let server = start(config(asset_server::config::Origin::S3(s3))).await;
+    let registry = Registry::new();
+    let config = config(asset_server::config::Origin::S3(s3));
+    let server = AssetServer::start(config, &registry)
+        .await
+        .expect("a server");
     let began = Instant::now();
     let refused = {
         let server = server.clone();
         tokio::spawn(async move { get(&server, "/assets/a", &[]).await.2 })
     };
-    eventually(|| calls.load(SeqCst) == 1).await;
+    eventually(|| metric(&registry, "asset_server_origin_slow_downs_total") == 1.0).await;
     // Another object, which would have been answered.
     let second = get(&server, "/assets/b", &[]).await.2;
     assert!(
