@@ -23,7 +23,7 @@ pub(crate) fn files(directory: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-pub(crate) fn stored(directory: &Path) -> usize {
+fn stored(directory: &Path) -> usize {
     files(directory)
         .iter()
         .filter(|file| file.extension().is_some_and(|e| e == "object"))
