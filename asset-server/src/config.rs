@@ -53,6 +53,10 @@ pub struct Mount {
     pub path: String,
     /// Where the objects are authoritative.
     pub origin: Origin,
+    /// Asked in this order for what the origin does not have, or while it fails.
+    pub fallbacks: Vec<Origin>,
+    /// Whether an object that only a fallback has is copied back to the origin.
+    pub restore: bool,
     /// Freshness of an object whose origin states none.
     pub default_ttl: Duration,
     /// How long "no such object" is remembered.
@@ -82,6 +86,8 @@ impl Mount {
         Self {
             path: path.to_owned(),
             origin,
+            fallbacks: Vec::new(),
+            restore: false,
             default_ttl: Duration::from_secs(3600),
             negative_ttl: Duration::from_secs(5),
             stale_while_revalidate: Duration::ZERO,
@@ -177,13 +183,23 @@ pub struct Disk {
     pub size: u64,
 }
 
-/// How origins are asked.
+/// How origins are asked. What limits requests holds for a store: mounts of one bucket share it.
 #[derive(Clone, Debug)]
 pub struct OriginLimits {
-    /// Requests in flight to one origin.
+    /// Requests in flight to one store, at most.
     pub max_concurrency: usize,
+    /// Requests in flight that a struggling store is still given.
+    pub min_concurrency: usize,
+    /// Requests a second to one store; 0 for any number. Directories are not counted.
+    pub requests_per_second: u32,
+    /// Requests that may leave at once after quiet.
+    pub burst: u32,
     /// Tries of a request whose answer has not begun.
     pub attempts: u32,
+    /// Share of requests that may be sent again, in percent.
+    pub retry_percent: u32,
+    /// Failures in a row after which a store is left alone for a while; 0 for never.
+    pub breaker_failures: u32,
     /// For TCP and TLS together.
     pub connect_timeout: Duration,
     /// From sending a request to the head of its answer.

@@ -1,6 +1,7 @@
 //! What a client is told when it gets no object: one table.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 
@@ -31,6 +32,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// How long the client had better wait before it asks again.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Origin(error) => error.retry_after(),
+            _ => None,
+        }
+    }
+
     /// Status for the client, reason for logs, metrics and the answer, and the error type of
     /// `Proxy-Status` (RFC 9209 section 2.3) where the fault is not the client's.
     pub fn verdict(&self) -> (StatusCode, &'static str, Option<&'static str>) {

@@ -2,10 +2,14 @@
 //!
 //! Labels are enums and mount paths. A key, a client or a host is never a label.
 
+mod origin;
+
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry,
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
+
+use origin::{CareFamilies, ORIGIN, RefusedMetrics};
+pub(crate) use origin::{OriginMetrics, RestoreMetrics};
 
 use crate::cache::status::CacheStatus;
 
@@ -38,16 +42,7 @@ pub(crate) struct Metrics {
     origin_retries: IntCounterVec,
     origin_received: IntCounterVec,
     origin_first_byte: HistogramVec,
-}
-
-/// The metrics of one origin.
-#[derive(Clone, Debug)]
-pub(crate) struct OriginMetrics {
-    pub(crate) requests: IntCounter,
-    pub(crate) errors: IntCounter,
-    pub(crate) retries: IntCounter,
-    pub(crate) bytes: IntCounter,
-    pub(crate) first_byte_seconds: Histogram,
+    care: CareFamilies,
 }
 
 impl Metrics {
@@ -91,41 +86,59 @@ impl Metrics {
             purged: add.counter("purged_objects_total", "objects removed by a purge")?,
             tier_bytes: add.gauges("tier_bytes", "bytes that a tier holds", "tier")?,
             tier_objects: add.gauges("tier_objects", "objects that a tier holds", "tier")?,
-            origin_requests: add.counters(
+            origin_requests: add.counters_by(
                 "origin_requests_total",
                 "requests to an origin",
-                "mount",
+                &ORIGIN,
             )?,
-            origin_errors: add.counters(
+            origin_errors: add.counters_by(
                 "origin_errors_total",
                 "requests to an origin that failed",
-                "mount",
+                &ORIGIN,
             )?,
-            origin_retries: add.counters(
+            origin_retries: add.counters_by(
                 "origin_retries_total",
                 "requests to an origin sent again",
-                "mount",
+                &ORIGIN,
             )?,
-            origin_received: add.counters(
+            origin_received: add.counters_by(
                 "origin_received_bytes_total",
                 "bytes of bodies from an origin",
-                "mount",
+                &ORIGIN,
             )?,
             origin_first_byte: add.histograms(
                 "origin_first_byte_seconds",
                 "time to the head of an origin's answer",
-                "mount",
+                &ORIGIN,
             )?,
+            care: CareFamilies::register(&add)?,
         })
     }
 
-    pub(crate) fn origin(&self, mount: &str) -> OriginMetrics {
+    /// Those of one origin; `position` is its place in its mount, 0 for the first.
+    pub(crate) fn origin(&self, mount: &str, position: usize) -> OriginMetrics {
+        let labels = [mount, &position.to_string()];
         OriginMetrics {
-            requests: self.origin_requests.with_label_values(&[mount]),
-            errors: self.origin_errors.with_label_values(&[mount]),
-            retries: self.origin_retries.with_label_values(&[mount]),
-            bytes: self.origin_received.with_label_values(&[mount]),
-            first_byte_seconds: self.origin_first_byte.with_label_values(&[mount]),
+            requests: self.origin_requests.with_label_values(&labels),
+            errors: self.origin_errors.with_label_values(&labels),
+            retries: self.origin_retries.with_label_values(&labels),
+            bytes: self.origin_received.with_label_values(&labels),
+            first_byte_seconds: self.origin_first_byte.with_label_values(&labels),
+            refused: RefusedMetrics::new(&self.care.refused, labels),
+            slow_downs: self.care.slow_downs.with_label_values(&labels),
+            failovers: self.care.failovers.with_label_values(&labels),
+            concurrency_limit: self.care.concurrency_limit.with_label_values(&labels),
+            in_flight: self.care.in_flight.with_label_values(&labels),
+            breaker_open: self.care.breaker_open.with_label_values(&labels),
+        }
+    }
+
+    /// Those of objects that are copied back to a mount's first origin.
+    pub(crate) fn restores(&self, mount: &str) -> RestoreMetrics {
+        let of = |result| self.care.restored.with_label_values(&[mount, result]);
+        RestoreMetrics {
+            copied: of("copied"),
+            failed: of("failed"),
         }
     }
 
@@ -166,7 +179,16 @@ impl Family<'_> {
         help: &str,
         label: &str,
     ) -> Result<IntCounterVec, prometheus::Error> {
-        self.register(IntCounterVec::new(options(name, help), &[label])?)
+        self.counters_by(name, help, &[label])
+    }
+
+    fn counters_by(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntCounterVec, prometheus::Error> {
+        self.register(IntCounterVec::new(options(name, help), labels)?)
     }
 
     fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
@@ -179,20 +201,29 @@ impl Family<'_> {
         help: &str,
         label: &str,
     ) -> Result<IntGaugeVec, prometheus::Error> {
-        self.register(IntGaugeVec::new(options(name, help), &[label])?)
+        self.gauges_by(name, help, &[label])
+    }
+
+    fn gauges_by(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntGaugeVec, prometheus::Error> {
+        self.register(IntGaugeVec::new(options(name, help), labels)?)
     }
 
     fn histograms(
         &self,
         name: &str,
         help: &str,
-        label: &str,
+        labels: &[&str],
     ) -> Result<HistogramVec, prometheus::Error> {
         let options = HistogramOpts {
             common_opts: options(name, help),
             buckets: LATENCY_BUCKETS.to_vec(),
         };
-        self.register(HistogramVec::new(options, &[label])?)
+        self.register(HistogramVec::new(options, labels)?)
     }
 }
 

@@ -12,14 +12,14 @@ use crate::cache::storability::Policy;
 use crate::config::{self, Config, KeyPolicy, Methods, RequestDirectiveUse, SetCookie};
 use crate::metrics::Metrics;
 use crate::origin::{
-    self, Asked, ConnectError, GuardedOrigin, OriginAnswer, OriginBody, OriginError, OriginRequest,
+    Asked, ConnectError, Failover, OriginAnswer, OriginBody, OriginError, OriginRequest, Stores,
     Want,
 };
 
 /// One URL prefix.
 pub(crate) struct Mount {
     pub(crate) path: String,
-    pub(crate) origin: GuardedOrigin,
+    pub(crate) origin: Failover,
     /// Whether the origin answers requests, rather than having objects.
     pub(crate) is_http: bool,
     pub(crate) key: KeyPolicy,
@@ -38,17 +38,14 @@ impl Mounts {
         config: &Config,
         metrics: &Metrics,
     ) -> Result<Self, (String, ConnectError)> {
+        let mut stores = Stores::new(&config.origin);
         let mut mounts = Vec::with_capacity(config.mounts.len());
         for mount in &config.mounts {
-            let origin = origin::connect(&mount.origin, &config.origin)
+            let origin = Failover::connect(mount, &config.origin, &mut stores, metrics)
                 .map_err(|e| (mount.path.clone(), e))?;
             mounts.push(Arc::new(Mount {
                 path: mount.path.clone(),
-                origin: GuardedOrigin::new(
-                    origin,
-                    config.origin.clone(),
-                    metrics.origin(&mount.path),
-                ),
+                origin,
                 is_http: matches!(mount.origin, config::Origin::Http { .. }),
                 key: mount.key.clone(),
                 methods: mount.methods,

@@ -1,11 +1,24 @@
 //! Where objects are authoritative. One trait, three kinds, and the care that all of them get.
+//!
+//! A request meets [`failover`] (which origin?), [`guarded`] (again, if it failed?) and [`guard`] (may
+//! it leave now?), which asks [`breaker`], [`slots`] with [`concurrency`], and [`rate`]; then the
+//! origin: [`s3`], [`http_server`] or [`directory`].
 
+mod breaker;
+mod concurrency;
 mod directory;
 mod error;
+mod failover;
+mod guard;
 mod guarded;
 mod health;
 mod http_server;
+mod rate;
+mod restore;
+mod retry;
 mod s3;
+mod slots;
+mod stores;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,8 +30,11 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 
 pub use error::{OriginError, Source};
+pub(crate) use failover::Failover;
 pub(crate) use guarded::GuardedOrigin;
 pub use health::OriginStatus;
+pub use retry::retry_after;
+pub(crate) use stores::Stores;
 
 use crate::config;
 
@@ -143,6 +159,17 @@ pub(crate) fn connect(
         config::Origin::Directory { path } => {
             Box::new(directory::DirectoryOrigin::new(path.clone()))
         }
+    })
+}
+
+/// Where objects can be put back to, if the origin takes any.
+fn connect_restore(
+    origin: &config::Origin,
+    limits: &config::OriginLimits,
+) -> Result<Option<Box<dyn restore::Restore>>, ConnectError> {
+    Ok(match origin {
+        config::Origin::S3(s3) => Some(Box::new(s3::S3Origin::new(s3, limits)?)),
+        config::Origin::Http { .. } | config::Origin::Directory { .. } => None,
     })
 }
 

@@ -15,7 +15,7 @@ mod sliced;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::header::{ALLOW, CACHE_CONTROL, RANGE};
+use http::header::{ALLOW, CACHE_CONTROL, RANGE, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 use serving::problem::Problem;
@@ -362,6 +362,9 @@ impl Inner {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Error::Method = error {
             headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        }
+        if let Some(wait) = error.retry_after() {
+            headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
         }
         if let Error::Origin(_) | Error::NotFound = error {
             headers.insert(CACHE_STATUS, cache_status.header(&self.name, None, None));

@@ -65,7 +65,8 @@ pub fn serve(
 }
 
 /// An origin that went away does not make the server unready: what is cached is served. One that never
-/// answered has filled no cache, and is most likely written wrong.
+/// answered has filled no cache, and is most likely written wrong; unless another origin of its mount
+/// is well.
 fn readiness(server: AssetServer) -> impl Fn() -> Vec<Finding> + Send + Sync {
     move || {
         let unwell = server.origins().into_iter().filter(|origin| !origin.ok);
@@ -73,7 +74,7 @@ fn readiness(server: AssetServer) -> impl Fn() -> Vec<Finding> + Send + Sync {
             .map(|origin| Finding {
                 what: format!("origin {}", origin.name),
                 why: origin.error.unwrap_or_default(),
-                blocking: !origin.was_ok,
+                blocking: origin.blocking,
             })
             .collect()
     }

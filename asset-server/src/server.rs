@@ -95,12 +95,12 @@ impl AssetServer {
         }
     }
 
-    /// How each origin is doing.
+    /// How each origin is doing, those of one mount in order.
     pub fn origins(&self) -> Vec<OriginStatus> {
         self.inner
             .mounts
             .iter()
-            .map(|mount| mount.origin.status(&mount.path))
+            .flat_map(|mount| mount.origin.status())
             .collect()
     }
 

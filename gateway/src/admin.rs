@@ -53,7 +53,7 @@ fn findings(edge: &Edge) -> Vec<Finding> {
         Some(Finding {
             what: format!("origin of {}", origin.name),
             why,
-            blocking: !origin.was_ok,
+            blocking: origin.blocking,
         })
     });
     failing.collect()

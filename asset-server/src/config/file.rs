@@ -52,6 +52,14 @@ pub struct MountFile {
     pub path: String,
     /// Where the objects are authoritative.
     pub origin: OriginFile,
+    /// Asked in this order for what the origin does not have, or while it fails: a second bucket, an
+    /// archive.
+    #[serde(default)]
+    pub fallbacks: Vec<OriginFile>,
+    /// Copy an object that only a fallback has back to the origin, which must be S3. Needs a key that
+    /// may write.
+    #[serde(default)]
+    pub restore: bool,
     /// How long an object is fresh when its origin does not say.
     #[serde(default = "default_ttl")]
     pub default_ttl: Duration,
@@ -210,10 +218,22 @@ fn disk_size() -> ByteSize {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OriginLimitsFile {
-    /// Requests in flight to one origin; more wait for at most `first_byte_timeout`.
+    /// Requests in flight to one store, at most; more wait for at most `first_byte_timeout`. A store is
+    /// a bucket at an endpoint, a server, or a directory; mounts of the same store share its limits.
     pub max_concurrency: u32,
+    /// Requests in flight that a store is given however badly it does.
+    pub min_concurrency: u32,
+    /// Requests a second to one store; more wait for at most `first_byte_timeout`. 0 is no limit.
+    /// Directories are not counted.
+    pub requests_per_second: u32,
+    /// Requests that may leave at once after quiet.
+    pub burst: u32,
     /// Tries of a request whose answer has not begun.
     pub attempts: u32,
+    /// Share of requests that may be sent again, in percent; one retry a second is always free.
+    pub retry_percent: u32,
+    /// Failures in a row after which a store is left alone for a second or more. 0 is never.
+    pub breaker_failures: u32,
     /// For TCP and TLS together.
     pub connect_timeout: Duration,
     /// From sending a request to the head of its answer.
@@ -228,7 +248,12 @@ impl Default for OriginLimitsFile {
     fn default() -> Self {
         Self {
             max_concurrency: 128,
+            min_concurrency: 4,
+            requests_per_second: 450,
+            burst: 450,
             attempts: 3,
+            retry_percent: 20,
+            breaker_failures: 5,
             connect_timeout: Duration::from_secs(3),
             first_byte_timeout: Duration::from_secs(15),
             idle_timeout: Duration::from_secs(30),
@@ -342,23 +367,21 @@ impl MountFile {
                 "must be a plain path with a slash at both ends, such as /assets/",
             ));
         }
-        let origin = match self.origin {
-            OriginFile::S3(s3) => {
-                Origin::S3(s3.resolve(directory).map_err(|e| e.within("origin.s3"))?)
-            }
-            OriginFile::Http(http) => {
-                let mut url = http.url;
-                if !url.ends_with('/') {
-                    url.push('/');
-                }
-                Origin::Http {
-                    url: web_url("origin.http.url", &url)?,
-                }
-            }
-            OriginFile::Directory(local) => Origin::Directory {
-                path: directory.join(local.path),
-            },
-        };
+        let origin = self
+            .origin
+            .resolve(directory)
+            .map_err(|e| e.within("origin"))?;
+        let mut fallbacks = Vec::with_capacity(self.fallbacks.len());
+        for (i, fallback) in self.fallbacks.into_iter().enumerate() {
+            let fallback = fallback.resolve(directory);
+            fallbacks.push(fallback.map_err(|e| e.within(format!("fallbacks[{i}]")))?);
+        }
+        if self.restore && (fallbacks.is_empty() || !matches!(origin, Origin::S3(_))) {
+            return Err(Invalid::new(
+                "restore",
+                "needs an S3 origin and fallbacks to restore from",
+            ));
+        }
         let is_http = matches!(origin, Origin::Http { .. });
         if self.methods == Methods::Forward && !is_http {
             let reason = "can be forward only with an http origin";
@@ -371,6 +394,8 @@ impl MountFile {
         Ok(Mount {
             path: self.path,
             origin,
+            fallbacks,
+            restore: self.restore,
             default_ttl: self.default_ttl.get(),
             negative_ttl: self.negative_ttl.get(),
             stale_while_revalidate: self.stale_while_revalidate.get(),
@@ -381,6 +406,26 @@ impl MountFile {
             set_cookie: self.set_cookie,
             request_directives: self.request_directives,
             slices: self.slices.unwrap_or(!is_http),
+        })
+    }
+}
+
+impl OriginFile {
+    fn resolve(self, directory: &Path) -> Result<Origin, Invalid> {
+        Ok(match self {
+            Self::S3(s3) => Origin::S3(s3.resolve(directory).map_err(|e| e.within("s3"))?),
+            Self::Http(http) => {
+                let mut url = http.url;
+                if !url.ends_with('/') {
+                    url.push('/');
+                }
+                Origin::Http {
+                    url: web_url("http.url", &url)?,
+                }
+            }
+            Self::Directory(local) => Origin::Directory {
+                path: directory.join(local.path),
+            },
         })
     }
 }
@@ -417,6 +462,24 @@ impl OriginLimitsFile {
         if self.max_concurrency == 0 {
             return Err(Invalid::new("max_concurrency", "must be at least 1"));
         }
+        if self.min_concurrency == 0 || self.min_concurrency > self.max_concurrency {
+            return Err(Invalid::new(
+                "min_concurrency",
+                "must be at least 1 and at most max_concurrency",
+            ));
+        }
+        if self.requests_per_second > 1_000_000 {
+            return Err(Invalid::new(
+                "requests_per_second",
+                "must be at most 1000000, or 0 for no limit",
+            ));
+        }
+        if self.burst == 0 {
+            return Err(Invalid::new("burst", "must be at least 1"));
+        }
+        if self.retry_percent > 100 {
+            return Err(Invalid::new("retry_percent", "must be at most 100"));
+        }
         if self.attempts == 0 {
             return Err(Invalid::new("attempts", "must be at least 1"));
         }
@@ -432,7 +495,12 @@ impl OriginLimitsFile {
         }
         Ok(OriginLimits {
             max_concurrency: self.max_concurrency as usize,
+            min_concurrency: self.min_concurrency as usize,
+            requests_per_second: self.requests_per_second,
+            burst: self.burst,
             attempts: self.attempts,
+            retry_percent: self.retry_percent,
+            breaker_failures: self.breaker_failures,
             connect_timeout: self.connect_timeout.get(),
             first_byte_timeout: self.first_byte_timeout.get(),
             idle_timeout: self.idle_timeout.get(),

@@ -222,6 +222,7 @@ mod tests {
             |mount: &MountFile| (mount.default_ttl, mount.negative_ttl, mount.stale_if_error);
         for mount in &written.assets.mounts {
             assert_eq!(times(mount), times(&bare.assets.mounts[0]));
+            assert!(mount.fallbacks.is_empty() && !mount.restore);
         }
         // What serialises from the parsed example is what stands in it: no key is left out.
         let value = serde_json::to_value(&written).expect("JSON");
@@ -263,6 +264,35 @@ mod tests {
                 &["asset-server.yaml:4", "assets.mounts[0].origin.http.url"],
             ),
             ("assets: {}".into(), &["assets.mounts", "at least one"]),
+            (
+                with(&format!(
+                    "{directory}\n      fallbacks: [{{http: {{url: x}}}}]"
+                )),
+                &[
+                    "asset-server.yaml:5",
+                    "assets.mounts[0].fallbacks[0].http.url",
+                ],
+            ),
+            (
+                with(&format!("{directory}\n      restore: true")),
+                &["asset-server.yaml:5", "assets.mounts[0].restore", "S3"],
+            ),
+            (
+                format!("{}  origin: {{min_concurrency: 200}}\n", with(directory)),
+                &[
+                    "asset-server.yaml:5",
+                    "assets.origin.min_concurrency",
+                    "max",
+                ],
+            ),
+            (
+                format!("{}  origin: {{burst: 0}}\n", with(directory)),
+                &["assets.origin.burst", "at least 1"],
+            ),
+            (
+                format!("{}  origin: {{retry_percent: 101}}\n", with(directory)),
+                &["assets.origin.retry_percent", "100"],
+            ),
             (
                 format!("{}  memory: {{size: 1MiB}}\n", with(directory)),
                 &["asset-server.yaml:5", "assets.memory.max_object"],

@@ -1,5 +1,7 @@
 //! Why an origin gave no answer that can be used, and what the client is told.
 
+use std::time::Duration;
+
 use http::StatusCode;
 
 /// A failure of an origin. Its text is for logs and `/readyz`; clients see [`OriginError::verdict`].
@@ -11,12 +13,24 @@ pub enum OriginError {
     /// No answer in time.
     #[error("the origin did not answer in time")]
     Timeout,
-    /// Too many requests to it are in flight already.
+    /// No turn to ask came in time: too many requests are in flight, or the budget is spent.
     #[error("too many requests to the origin are waiting")]
-    Busy,
+    Busy {
+        /// When there may be a turn.
+        retry_after: Duration,
+    },
     /// It asks us to slow down (503 `SlowDown`, 429).
     #[error("the origin asks to slow down")]
-    SlowDown,
+    SlowDown {
+        /// When it wants to be asked again, if it said so (`Retry-After`).
+        retry_after: Option<Duration>,
+    },
+    /// It failed too often just now, so it was not asked.
+    #[error("the origin keeps failing, so it is not asked for a while")]
+    BreakerOpen {
+        /// When it will be asked again.
+        retry_after: Duration,
+    },
     /// It refuses our credentials, or refuses them this object.
     #[error("the origin denied access: {0}")]
     Denied(String),
@@ -58,14 +72,19 @@ impl OriginError {
                 "origin_timeout",
                 "http_response_timeout",
             ),
-            Self::Busy => (
+            Self::Busy { .. } => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "origin_busy",
                 "connection_limit_reached",
             ),
-            Self::SlowDown => (
+            Self::SlowDown { .. } => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "origin_slow_down",
+                "destination_unavailable",
+            ),
+            Self::BreakerOpen { .. } => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "origin_breaker_open",
                 "destination_unavailable",
             ),
             Self::Denied(_) => (
@@ -106,13 +125,38 @@ impl OriginError {
         }
     }
 
+    /// How long a client had better stay away, where that is known or can be guessed.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Busy { retry_after } | Self::BreakerOpen { retry_after } => Some(*retry_after),
+            Self::SlowDown { retry_after } => Some(retry_after.unwrap_or(Duration::from_secs(1))),
+            _ => None,
+        }
+    }
+
+    /// Whether it was we who did not ask, so that it says nothing new about the origin.
+    pub(super) fn is_our_refusal(&self) -> bool {
+        matches!(self, Self::Busy { .. } | Self::BreakerOpen { .. })
+    }
+
+    /// How long the origin said to wait.
+    pub(super) fn said_to_wait(&self) -> Duration {
+        match self {
+            Self::SlowDown {
+                retry_after: Some(wait),
+            } => *wait,
+            _ => Duration::ZERO,
+        }
+    }
+
     /// What a status code of an HTTP or S3 origin means when it is neither success nor "not found".
-    pub(crate) fn of_status(status: u16) -> Self {
+    /// `retry_after` is what its `Retry-After` says.
+    pub(crate) fn of_status(status: u16, retry_after: Option<Duration>) -> Self {
         match status {
             401 | 403 => Self::Denied(format!("status {status}")),
             412 => Self::Changed,
             416 => Self::Unsatisfiable,
-            429 | 503 => Self::SlowDown,
+            429 | 503 => Self::SlowDown { retry_after },
             504 => Self::Timeout,
             status => Self::Status(status),
         }

@@ -1,71 +1,86 @@
-//! An origin behind the care that every origin gets: a limit on requests in flight, time limits,
-//! retries of what has not begun, health, and counts.
+//! One origin of one mount, asked through the [`Guard`] of its store: retries of what has not begun,
+//! time limits, health, and counts.
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::guard::Guard;
 use super::health::{Health, Seen};
+use super::retry::{backoff, may_pass};
+use super::slots::Slot;
 use super::{
     Forward, Origin, OriginAnswer, OriginBody, OriginError, OriginObject, OriginRequest,
     OriginStatus,
 };
-use crate::config::OriginLimits;
 use crate::metrics::OriginMetrics;
 
-/// Pause before the first retry; it doubles, and is drawn between half and the whole.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// How often a request may be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tries {
+    /// Once: there is something to answer with if it fails.
+    One,
+    /// As often as the configuration and the retry budget allow.
+    Several,
+}
 
 /// An origin that can be asked without harm to it or to us.
 pub(crate) struct GuardedOrigin {
     origin: Box<dyn Origin>,
-    limits: OriginLimits,
-    slots: Arc<Semaphore>,
+    guard: Arc<Guard>,
     health: Health,
     metrics: OriginMetrics,
+    /// For the log.
+    name: String,
 }
 
 impl GuardedOrigin {
-    pub(crate) fn new(
+    pub(super) fn new(
+        name: String,
         origin: Box<dyn Origin>,
-        limits: OriginLimits,
+        guard: Arc<Guard>,
         metrics: OriginMetrics,
     ) -> Self {
-        let slots = Arc::new(Semaphore::new(limits.max_concurrency));
         Self {
             origin,
-            limits,
-            slots,
+            guard,
             health: Health::default(),
             metrics,
+            name,
         }
     }
 
-    /// Asks for one object. Its slot is held until the body has ended.
-    pub(crate) async fn fetch(&self, request: OriginRequest) -> Result<OriginAnswer, OriginError> {
-        self.ask(&request, self.limits.attempts).await
-    }
-
-    /// The same without a second try.
-    pub(crate) async fn fetch_once(
+    /// Asks for one object, and waits for at most `patience` until it may be asked. Its slot is held
+    /// until the body has ended.
+    pub(super) async fn fetch(
         &self,
         request: OriginRequest,
+        patience: Duration,
+        tries: Tries,
     ) -> Result<OriginAnswer, OriginError> {
-        self.ask(&request, 1).await
-    }
-
-    /// How many more requests may start now without anyone waiting for them.
-    pub(crate) fn spare(&self) -> usize {
-        self.slots.available_permits()
+        let answer = self.with_retries(&request, patience, tries).await;
+        match &answer {
+            Ok(OriginAnswer::NotFound) => {
+                self.health.believes_not_found()?;
+                self.health.succeeded(Seen::ByRequest);
+            }
+            Ok(_) => self.health.succeeded(Seen::ByRequest),
+            Err(error) if error.is_our_refusal() => {}
+            Err(error) => self.health.failed(Seen::ByRequest, error),
+        }
+        answer
     }
 
     /// Passes a request of another method on. It is sent once: nobody knows what it does.
-    pub(crate) async fn forward(&self, request: Forward) -> Result<OriginObject, OriginError> {
-        let slot = self.slot().await?;
+    pub(super) async fn forward(
+        &self,
+        request: Forward,
+        patience: Duration,
+    ) -> Result<OriginObject, OriginError> {
+        let slot = self.enter(patience).await?;
         self.metrics.requests.inc();
         match self.origin.forward(request).await {
             Ok(mut object) => {
@@ -81,97 +96,114 @@ impl GuardedOrigin {
         }
     }
 
-    async fn ask(
-        &self,
-        request: &OriginRequest,
-        attempts: u32,
-    ) -> Result<OriginAnswer, OriginError> {
-        let slot = self.slot().await?;
-        let started = Instant::now();
-        self.metrics.requests.inc();
-        let answer = self.with_retries(request, attempts).await;
-        self.metrics
-            .first_byte_seconds
-            .observe(started.elapsed().as_secs_f64());
-        match answer {
-            Ok(OriginAnswer::Found(mut object)) => {
-                self.health.succeeded(Seen::ByRequest);
-                object.body = self.guard_body(object.body, slot);
-                Ok(OriginAnswer::Found(object))
+    /// Asks whether the origin is there, and sets its gauges.
+    pub(super) async fn check(&self) {
+        let limit = self.guard.limits.first_byte_timeout;
+        match within(limit, self.origin.check()).await {
+            Ok(()) => {
+                self.guard.checked(Instant::now());
+                self.health.succeeded(Seen::ByCheck);
             }
-            Ok(OriginAnswer::NotFound) => {
-                self.health.believes_not_found()?;
-                self.health.succeeded(Seen::ByRequest);
-                Ok(OriginAnswer::NotFound)
-            }
-            Ok(answer) => {
-                self.health.succeeded(Seen::ByRequest);
-                Ok(answer)
-            }
-            Err(error) => {
-                self.metrics.errors.inc();
-                self.health.failed(Seen::ByRequest, &error);
-                Err(error)
-            }
-        }
-    }
-
-    /// Asks whether the origin is there.
-    pub(crate) async fn check(&self) {
-        match within(self.limits.first_byte_timeout, self.origin.check()).await {
-            Ok(()) => self.health.succeeded(Seen::ByCheck),
             Err(error) => self.health.failed(Seen::ByCheck, &error),
         }
+        let state = self.guard.state();
+        self.metrics.concurrency_limit.set(state.limit as i64);
+        self.metrics.in_flight.set(state.in_flight as i64);
+        self.metrics
+            .breaker_open
+            .set(i64::from(!state.breaker_closed));
     }
 
-    pub(crate) fn status(&self, name: &str) -> OriginStatus {
-        self.health.status(name)
+    pub(super) fn status(&self) -> OriginStatus {
+        self.health.status(&self.name)
     }
 
-    async fn slot(&self) -> Result<OwnedSemaphorePermit, OriginError> {
-        match timeout(
-            self.limits.first_byte_timeout,
-            self.slots.clone().acquire_owned(),
-        )
-        .await
-        {
-            Ok(Ok(slot)) => Ok(slot),
-            _ => Err(OriginError::Busy),
-        }
+    /// How many more fetches could begin at once without anybody waiting, themselves included. For
+    /// what is not needed yet, such as read-ahead.
+    pub(crate) fn spare(&self) -> usize {
+        self.guard.spare(Instant::now())
     }
 
-    /// GET and HEAD are safe to repeat while nothing of the answer was passed on.
+    /// Waits for a slot and a turn at the store for something other than a fetch.
+    pub(super) async fn enter(&self, patience: Duration) -> Result<Slot, OriginError> {
+        self.guard.enter(Instant::now() + patience).await
+    }
+
+    pub(super) fn metrics(&self) -> &OriginMetrics {
+        &self.metrics
+    }
+
     async fn with_retries(
         &self,
         request: &OriginRequest,
-        attempts: u32,
+        patience: Duration,
+        tries: Tries,
     ) -> Result<OriginAnswer, OriginError> {
-        let mut pause = FIRST_PAUSE;
-        for _ in 1..attempts {
-            match within(
-                self.limits.first_byte_timeout,
-                self.origin.fetch(request.clone()),
-            )
-            .await
+        let deadline = Instant::now() + patience;
+        self.guard.earn_retry();
+        let mut retries = 0;
+        loop {
+            let error = match self.attempt(request, deadline).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            retries += 1;
+            let pause = backoff(retries, fastrand::f64());
+            let too_late = Instant::now() + pause.max(error.said_to_wait()) > deadline;
+            if tries == Tries::One
+                || retries >= self.guard.limits.attempts
+                || !may_pass(&error)
+                || too_late
+                || !self.guard.spend_retry()
             {
-                Err(error) if may_pass(&error) => {
-                    self.metrics.retries.inc();
-                    sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
-                    pause *= 2;
-                }
-                answer => return answer,
+                return Err(error);
             }
+            self.metrics.retries.inc();
+            sleep(pause).await;
         }
-        within(
-            self.limits.first_byte_timeout,
-            self.origin.fetch(request.clone()),
-        )
-        .await
     }
 
-    fn guard_body(&self, body: OriginBody, slot: OwnedSemaphorePermit) -> OriginBody {
+    async fn attempt(
+        &self,
+        request: &OriginRequest,
+        deadline: Instant,
+    ) -> Result<OriginAnswer, OriginError> {
+        let slot = self.guard.enter(deadline).await.inspect_err(|refusal| {
+            self.metrics.refused(refusal);
+        })?;
+        let sent = Instant::now();
+        self.metrics.requests.inc();
+        let limit = self.guard.limits.first_byte_timeout;
+        let mut answer = within(limit, self.origin.fetch(request.clone())).await;
+        let now = Instant::now();
+        self.metrics
+            .first_byte_seconds
+            .observe((now - sent).as_secs_f64());
+        if self.guard.learn(sent, &answer, now) {
+            tracing::warn!(
+                origin = self.name,
+                "it keeps failing and is left alone for a while"
+            );
+        }
+        match &mut answer {
+            Ok(OriginAnswer::Found(object)) => {
+                let body = std::mem::replace(&mut object.body, super::no_body());
+                object.body = self.guard_body(body, slot);
+            }
+            Ok(_) => {}
+            Err(error) => {
+                self.metrics.errors.inc();
+                if matches!(error, OriginError::SlowDown { .. }) {
+                    self.metrics.slow_downs.inc();
+                }
+            }
+        }
+        answer
+    }
+
+    fn guard_body(&self, body: OriginBody, slot: Slot) -> OriginBody {
         let (idle, bytes, errors) = (
-            self.limits.idle_timeout,
+            self.guard.limits.idle_timeout,
             self.metrics.bytes.clone(),
             self.metrics.errors.clone(),
         );
@@ -209,13 +241,4 @@ async fn within<T>(
     timeout(limit, asked)
         .await
         .unwrap_or(Err(OriginError::Timeout))
-}
-
-/// Whether the same request may fare better in a moment. A timeout has cost enough already.
-fn may_pass(error: &OriginError) -> bool {
-    match error {
-        OriginError::Unreachable(_) | OriginError::SlowDown => true,
-        OriginError::Status(status) => *status >= 500,
-        _ => false,
-    }
 }

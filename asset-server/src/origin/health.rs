@@ -10,7 +10,7 @@ use super::OriginError;
 /// they should know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct OriginStatus {
-    /// Path of the mount that it is behind.
+    /// Path of the mount that it is behind, and its place there if it is not the first.
     pub name: String,
     /// Whether it answered the last time it was asked.
     pub ok: bool,
@@ -20,6 +20,9 @@ pub struct OriginStatus {
     pub reason: Option<&'static str>,
     /// The last failure as a sentence, while it lasts.
     pub error: Option<String>,
+    /// Whether its mount has nothing to serve: it never answered, and no other origin there is well.
+    #[serde(skip)]
+    pub blocking: bool,
 }
 
 /// Who noticed.
@@ -84,6 +87,7 @@ impl Health {
             was_ok: state.was_ok,
             reason,
             error,
+            blocking: !state.was_ok,
         }
     }
 }

@@ -1,10 +1,12 @@
 //! An HTTP server as origin.
 
+use std::time::SystemTime;
+
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use http::header::{
     ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HOST, IF_MATCH, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, RANGE, USER_AGENT, VIA,
+    IF_NONE_MATCH, RANGE, RETRY_AFTER, USER_AGENT, VIA,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyDataStream, BodyExt, Empty};
@@ -148,7 +150,7 @@ impl Origin for HttpOrigin {
                     Ok(OriginAnswer::Found(object))
                 }
                 (StatusCode::NOT_FOUND | StatusCode::GONE, _) => Ok(OriginAnswer::NotFound),
-                (status, Want::Range(_)) => Err(OriginError::of_status(status.as_u16())),
+                (status, Want::Range(_)) => Err(failure(status, &object.headers)),
             }
         })
     }
@@ -180,7 +182,7 @@ impl Origin for HttpOrigin {
                 )
                 .await?;
             match response.status() {
-                status if status.is_server_error() => Err(OriginError::of_status(status.as_u16())),
+                status if status.is_server_error() => Err(failure(status, response.headers())),
                 _ => Ok(()),
             }
         })
@@ -210,6 +212,13 @@ fn object(response: Response<Incoming>, head: bool) -> OriginObject {
 
 fn no_request_body() -> RequestBody {
     Empty::new().map_err(|never| match never {}).boxed_unsync()
+}
+
+fn failure(status: StatusCode, headers: &HeaderMap) -> OriginError {
+    let retry_after = headers
+        .get(RETRY_AFTER)
+        .and_then(|value| super::retry_after(value.as_bytes(), SystemTime::now()));
+    OriginError::of_status(status.as_u16(), retry_after)
 }
 
 /// Some stores answer a range with other bytes than were asked for.

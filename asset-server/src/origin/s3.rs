@@ -3,6 +3,8 @@
 //! Bodies are not checksummed by the SDK (`when_required`): an ETag of a multipart object is no MD5,
 //! stores differ in what else they offer, and a body cut short is found by its length.
 
+mod restore;
+
 use std::time::SystemTime;
 
 use aws_sdk_s3::Client;
@@ -252,6 +254,10 @@ where
     let status = error
         .raw_response()
         .map(|response| response.status().as_u16());
+    let retry_after = error
+        .raw_response()
+        .and_then(|response| response.headers().get("retry-after"))
+        .and_then(|value| super::retry_after(value.as_bytes(), SystemTime::now()));
     let code = error
         .as_service_error()
         .and_then(|e| e.code())
@@ -263,9 +269,9 @@ where
             "the origin's bucket does not exist".into(),
         )),
         (Some(404), _) => Ok(OriginAnswer::NotFound),
-        (_, "SlowDown") => Err(OriginError::SlowDown),
+        (_, "SlowDown") => Err(OriginError::SlowDown { retry_after }),
         (Some(403), code) if !code.is_empty() => Err(OriginError::Denied(code.to_owned())),
-        (Some(status), _) if status >= 400 => Err(OriginError::of_status(status)),
+        (Some(status), _) if status >= 400 => Err(OriginError::of_status(status, retry_after)),
         _ => Err(match error {
             SdkError::TimeoutError(_) => OriginError::Timeout,
             SdkError::DispatchFailure(failure) if failure.is_timeout() => OriginError::Timeout,

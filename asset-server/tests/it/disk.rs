@@ -9,7 +9,7 @@ use prometheus::Registry;
 
 use crate::support::{Store, config, eventually, get, header, metric, noise, start, with_disk};
 
-fn files(directory: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(directory: &Path) -> Vec<PathBuf> {
     let folders = fs::read_dir(directory)
         .expect("a directory")
         .map(|entry| entry.expect("an entry").path());

@@ -5,7 +5,9 @@ mod support;
 
 mod coalescing;
 mod disk;
+mod failover;
 mod freshness;
+mod origin_care;
 mod origins;
 mod process;
 mod requests;

@@ -187,6 +187,11 @@ impl Store {
         std::fs::write(path, body).expect("a file");
     }
 
+    /// What the store holds under a key.
+    pub(crate) fn read(&self, key: &str) -> Option<Vec<u8>> {
+        std::fs::read(self.root.path().join("assets").join(key)).ok()
+    }
+
     pub(crate) fn config(&self) -> Origin {
         self.config_of("assets", "secret")
     }
@@ -229,7 +234,12 @@ pub(crate) fn config(origin: Origin) -> Config {
         disk: None,
         origin: OriginLimits {
             max_concurrency: 64,
+            min_concurrency: 4,
+            requests_per_second: 0,
+            burst: 1,
             attempts: 2,
+            retry_percent: 20,
+            breaker_failures: 5,
             connect_timeout: Duration::from_secs(2),
             first_byte_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(10),
