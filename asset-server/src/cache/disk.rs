@@ -202,7 +202,7 @@ impl DiskTier {
 
     /// Whether there is a file for a path, without opening it.
     pub fn contains(&self, path: &str) -> bool {
-        self.0.tools.index.contains(path)
+        self.0.tools.index.peek(path).is_some()
     }
 
     /// Begins a file. The writer's `publish` makes it visible.
@@ -213,12 +213,12 @@ impl DiskTier {
     /// Metadata renewed by the origin's 304. It is kept in memory only: after a restart the object
     /// is revalidated once more, which costs less than rewriting heads.
     pub fn renew(&self, path: &str, meta: Arc<Meta>) {
-        if let Some(found) = self.0.tools.index.get(path) {
+        if let Some(found) = self.0.tools.index.peek(path) {
             self.0.renewed.insert(found.id, meta);
         }
     }
 
-    /// Drops a file that could not be read. Blocks.
+    /// Drops a file that could not be read. Blocks for one append and one deletion.
     pub fn drop_unreadable(&self, object: &DiskObject, error: &ReadError) {
         self.drop_damaged(object.key(), object.found(), error);
     }
@@ -226,7 +226,9 @@ impl DiskTier {
     /// Removes one object; whether there was one. Blocks.
     pub fn remove(&self, path: &str) -> bool {
         let removed = self.0.tools.index.remove(path);
-        self.0.forget(removed.as_slice());
+        if self.0.forget(removed.as_slice()) {
+            self.0.compact();
+        }
         removed.is_some()
     }
 
@@ -236,7 +238,9 @@ impl DiskTier {
         let mut removed = 0;
         self.0.tools.index.remove_prefix(prefix, |files| {
             removed += files.len() as u64;
-            self.0.forget(&files);
+            if self.0.forget(&files) {
+                self.0.compact();
+            }
         });
         removed
     }
@@ -253,6 +257,7 @@ impl DiskTier {
                 self.0.counters.corrupt.inc();
             }
             tracing::warn!(key = path, damaged, %error, "a cache file was dropped and will be fetched again");
+            // Never a compaction: this may be an async thread.
             self.0.forget(&[removed]);
         }
     }
@@ -281,15 +286,13 @@ impl Shared {
         }
     }
 
-    /// Records that files are gone, then deletes them. Blocks.
-    fn forget(&self, files: &[Known]) {
+    /// Records that files are gone, then deletes them. Whether a compaction is due. Blocks.
+    fn forget(&self, files: &[Known]) -> bool {
         let due = self
             .journal
             .append(files.iter().map(|file| Record::Remove { id: file.id }));
         self.delete(files.iter());
-        if due {
-            self.compact();
-        }
+        due
     }
 
     fn delete<'a>(&self, files: impl Iterator<Item = &'a Known> + Clone) {

@@ -287,3 +287,56 @@ async fn two_processes_do_not_share_a_directory() {
     let second = AssetServer::start(config, &Registry::new()).await;
     assert!(second.is_err_and(|error| error.to_string().contains("in use")));
 }
+
+#[tokio::test]
+async fn a_disk_that_can_only_be_read_still_answers_and_the_rest_comes_from_the_origin() {
+    let store = Store::start().await;
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let (old, new) = (noise(17, 1_000_000), noise(18, 1_000_000));
+    store.put("old", &old);
+    store.put("new", &new);
+    let mut config = with_disk(config(store.config()), directory.path());
+    config.memory.max_object = 100_000;
+    let server = start(config.clone()).await;
+    get(&server, "/assets/old", &[]).await;
+    eventually(|| stored(directory.path()) == 1).await;
+    stop(server, directory.path()).await;
+    // Mode bits do not bind every user, but nobody makes a file below a file.
+    for folder in (0..=255).map(|n| directory.path().join(format!("{n:02x}"))) {
+        if !folder.exists() {
+            fs::write(folder, "").expect("a file");
+        }
+    }
+
+    let registry = Registry::new();
+    let server = AssetServer::start(config, &registry)
+        .await
+        .expect("a server");
+    for _ in 0..2 {
+        assert!(get(&server, "/assets/new", &[]).await.2 == new);
+        assert!(get(&server, "/assets/old", &[]).await.2 == old);
+    }
+    assert_eq!((store.gets("old"), stored(directory.path())), (1, 1));
+    assert!(metric(&registry, "asset_server_disk_errors_total") >= 1.0);
+    assert_eq!(metric(&registry, "asset_server_corrupt_files_total"), 0.0);
+}
+
+#[tokio::test]
+async fn a_start_that_lost_its_journal_serves_what_is_there() {
+    let store = Store::start().await;
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let object = noise(19, 300_000);
+    store.put("x", &object);
+    let mut config = with_disk(config(store.config()), directory.path());
+    config.memory.max_object = 100_000;
+    for journal in ["", "not a journal"] {
+        let server = start(config.clone()).await;
+        assert!(get(&server, "/assets/x", &[]).await.2 == object);
+        eventually(|| stored(directory.path()) == 1).await;
+        stop(server, directory.path()).await;
+        fs::write(directory.path().join("journal"), journal).expect("written");
+    }
+    let server = start(config).await;
+    assert!(get(&server, "/assets/x", &[]).await.2 == object);
+    assert_eq!(store.gets("x"), 1);
+}

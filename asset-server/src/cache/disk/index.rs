@@ -86,23 +86,20 @@ impl Index {
         state.found(place)
     }
 
-    /// Whether there is a file for a path.
-    pub(super) fn contains(&self, path: &str) -> bool {
+    /// The file of a path, which does not count as a use.
+    pub(super) fn peek(&self, path: &str) -> Option<Found> {
         let hash = self.hash(path);
-        self.read().find(hash, path).is_some()
+        let state = self.read();
+        state.found(state.find(hash, path)?)
     }
 
-    /// Counts a use of a file that was found before. Whether it is still there.
-    pub(super) fn touch(&self, found: Found) -> bool {
+    /// Counts a use of a file that was found before, if it is still there.
+    pub(super) fn touch(&self, found: Found) {
         let state = self.read();
-        let there = state
-            .files
-            .value(found.place)
-            .is_some_and(|file| file.id == found.id);
-        if there {
+        let file = state.files.value(found.place);
+        if file.is_some_and(|file| file.id == found.id) {
             state.files.touch(found.place);
         }
-        there
     }
 
     /// Sets `bytes` aside for a file about to be written. `None` if there is no room however many go.
@@ -376,7 +373,7 @@ mod tests {
         let (_, changes) = index.publish("/c", 9, 40, 0);
         assert_eq!(keys(&changes.evicted), ["/b"]);
         assert_eq!(changes.promoted, [0]);
-        assert!(index.contains("/a") && !index.contains("/b") && index.contains("/c"));
+        assert!(index.peek("/a").is_some() && index.peek("/b").is_none());
         assert_eq!(index.usage(), (2, 80));
     }
 
@@ -404,7 +401,6 @@ mod tests {
             index.remove_found(old).is_none(),
             "the old one is gone already"
         );
-        assert!(!index.touch(old));
         assert_eq!(index.usage(), (1, 50));
     }
 
@@ -422,7 +418,7 @@ mod tests {
         });
         assert_eq!((removed, index.usage()), (2500, (2500, 2500)));
         assert!(largest <= PORTION);
-        assert!(index.contains("/0/0") && !index.contains("/1/1"));
+        assert!(index.peek("/0/0").is_some() && index.peek("/1/1").is_none());
     }
 
     proptest! {

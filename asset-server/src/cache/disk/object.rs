@@ -9,6 +9,7 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use prometheus::IntCounter;
@@ -31,6 +32,8 @@ pub struct DiskObject {
     sums: Vec<u32>,
     key: CacheKey,
     found: Found,
+    /// It was opened for a use that has been counted.
+    counted: AtomicBool,
     tools: Arc<Tools>,
 }
 
@@ -113,6 +116,7 @@ impl DiskObject {
                 sums,
                 key,
                 found,
+                counted: AtomicBool::new(true),
                 tools,
             },
             meta,
@@ -134,6 +138,7 @@ impl DiskObject {
             sums,
             key,
             found,
+            counted: AtomicBool::new(false),
             tools,
         }
     }
@@ -152,10 +157,11 @@ impl DiskObject {
         self.found
     }
 
-    /// Counts a use, so that a file kept open does not look unused. Whether it still is in the tier:
-    /// one that is not takes room on the disk for as long as it is open.
-    pub fn touch(&self) -> bool {
-        self.tools.index.touch(self.found)
+    /// Counts a use, so that a file kept open does not look unused. Opening it counted as one.
+    pub fn touch(&self) {
+        if !self.counted.swap(false, Ordering::Relaxed) {
+            self.tools.index.touch(self.found);
+        }
     }
 
     /// Bytes of memory that the open file takes.

@@ -5,13 +5,12 @@ use std::io::ErrorKind;
 
 use super::super::*;
 use super::tier::{World, body, get, put};
-use crate::cache::entry::CHUNK;
 
 const A: &str = "/assets/a";
 const B: &str = "/assets/dir/b";
 const C: &str = "/assets/dir/c";
 const KEYS: [&str; 3] = [A, B, C];
-const LENGTH: usize = CHUNK + 70_000;
+const LENGTH: usize = 2 * format::BLOCK + 5000;
 
 /// Writes, reads, replaces, removes. Each step may fail; none may panic or give a wrong byte.
 fn scenario(tier: &DiskTier) {
@@ -58,12 +57,12 @@ fn operations() -> u64 {
 
 #[test]
 fn one_failure_at_any_operation_costs_no_byte_and_brings_nothing_back() {
-    for kind in [
+    let kinds = [
         ErrorKind::StorageFull,
         ErrorKind::ReadOnlyFilesystem,
         ErrorKind::Other,
-    ] {
-        for after in 0..operations() {
+    ];
+    for (after, kind) in (0..operations()).zip(kinds.into_iter().cycle()) {
             let world = World::new();
             let tier = world.open();
             world.files.faults.fail(after, 1, kind);

@@ -73,14 +73,18 @@ pub(super) fn body(key: &str, version: u8, length: usize) -> Vec<u8> {
     let seed = key.bytes().fold(u32::from(version), |seed, byte| {
         seed.wrapping_mul(31).wrapping_add(u32::from(byte))
     });
-    (0..length as u32)
+    // The pattern's length is prime, so that no block is like another.
+    let pattern: Vec<u8> = (0..251u32)
         .map(|i| (seed ^ i.wrapping_mul(0x9e37_79b1)).to_le_bytes()[3])
-        .collect()
+        .collect();
+    let mut bytes = pattern.repeat(length / pattern.len() + 1);
+    bytes.truncate(length);
+    bytes
 }
 
 pub(super) fn put(tier: &DiskTier, key: &str, body: &[u8]) -> Result<Arc<DiskObject>, WriteError> {
     let mut writer = tier.create(CacheKey::new(key), &super::meta(body.len() as u64))?;
-    for piece in body.chunks(CHUNK) {
+    for piece in body.chunks(format::BLOCK) {
         writer.append(piece)?;
     }
     writer.publish()
