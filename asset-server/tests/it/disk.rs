@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use asset_server::AssetServer;
 use http::StatusCode;
@@ -339,4 +341,40 @@ async fn a_start_that_lost_its_journal_serves_what_is_there() {
     let server = start(config).await;
     assert!(get(&server, "/assets/x", &[]).await.2 == object);
     assert_eq!(store.gets("x"), 1);
+}
+
+#[tokio::test]
+async fn a_reader_of_a_large_file_lets_others_have_their_turn() {
+    let store = Store::start().await;
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let object = noise(40, 5_000_000);
+    store.put("x", &object);
+    let mut config = with_disk(config(store.config()), directory.path());
+    config.memory.max_object = 100_000;
+    let registry = Registry::new();
+    let server = AssetServer::start(config, &registry)
+        .await
+        .expect("a server");
+    get(&server, "/assets/x", &[]).await;
+    eventually(|| metric(&registry, "asset_server_fills_in_flight") == 0.0).await;
+    let turns = Arc::new(AtomicUsize::new(0));
+    let counted = turns.clone();
+    let other = tokio::spawn(async move {
+        loop {
+            counted.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
+    });
+    tokio::task::yield_now().await;
+    let (before, reads) = (
+        turns.load(Ordering::Relaxed),
+        "asset_server_disk_reads_total",
+    );
+    let read = metric(&registry, reads);
+    assert!(get(&server, "/assets/x", &[]).await.2 == object);
+    other.abort();
+    let pieces = (metric(&registry, reads) - read) as usize;
+    assert_eq!(pieces, 5_000_000usize.div_ceil(256 << 10));
+    let turns = turns.load(Ordering::Relaxed) - before;
+    assert!(turns >= pieces - 1, "{turns} turns in {pieces} pieces");
 }

@@ -87,9 +87,10 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
     /// Beside a plain map of what must be there.
     #[test]
-    fn bytes_are_counted_exactly_and_never_exceed_the_capacity(acts in proptest::collection::vec(act(), 1..300)) {
+    fn bytes_are_counted_exactly_and_never_exceed_the_capacity(acts in proptest::collection::vec(act(), 1..200)) {
         let mut cache = cache(1000);
         let mut held: HashMap<u32, (Handle, u64)> = HashMap::new();
         for act in acts {

@@ -11,7 +11,10 @@ const MARK: u8 = 0xE1;
 /// Bytes of a record without its key.
 const FIXED: usize = 24;
 
-/// Bytes read at once; the longest record fits several times.
+/// Longest key that is recorded; files of longer ones have their heads read.
+const MAX_KEY: usize = 8 << 10;
+
+/// Bytes read at once; the longest record fits many times.
 const BUFFER: usize = 1 << 20;
 
 /// Damaged bytes after which the rest is given up: looking for records in noise takes time.
@@ -65,7 +68,10 @@ impl Record<'_> {
             Self::Promote { id } => (3, id, 0, ""),
             Self::Remove { id } => (4, id, 0, ""),
         };
-        let Ok(key_len) = u16::try_from(key.len()) else {
+        let Some(key_len) = u16::try_from(key.len())
+            .ok()
+            .filter(|_| key.len() <= MAX_KEY)
+        else {
             return;
         };
         let start = bytes.len();
@@ -99,6 +105,15 @@ fn decode(bytes: &[u8]) -> Decoded<'_> {
         _ => return Decoded::Damaged,
     };
     let key_len = usize::from(u16::from_le_bytes([l0, l1]));
+    // Before the checksum, so that looking for a record in noise costs little.
+    let possible = match kind {
+        1 | 2 => key_len <= MAX_KEY,
+        3 | 4 => key_len == 0 && size == 0,
+        _ => false,
+    };
+    if !possible {
+        return Decoded::Damaged;
+    }
     let Some(key) = rest.get(..key_len) else {
         return Decoded::Short;
     };
@@ -218,15 +233,16 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(96))]
         #[test]
-        fn records_read_back_as_they_were_written(records in proptest::collection::vec(record(), 0..50)) {
+        fn records_read_back_as_they_were_written(records in proptest::collection::vec(record(), 0..20)) {
             let (read, summary) = decode_all(&encode(&records));
             prop_assert_eq!(&read, &records);
             prop_assert_eq!(summary, Summary { records: records.len() as u64, skipped: 0 });
         }
 
         #[test]
-        fn a_truncated_journal_gives_all_whole_records(records in proptest::collection::vec(record(), 1..50), cut in any::<prop::sample::Index>()) {
+        fn a_truncated_journal_gives_all_whole_records(records in proptest::collection::vec(record(), 1..20), cut in any::<prop::sample::Index>()) {
             let bytes = encode(&records);
             let cut = cut.index(bytes.len());
             let whole = (0..=records.len()).rev().find(|n| encode(&records[..*n]).len() <= cut).unwrap_or(0);
@@ -234,7 +250,7 @@ mod tests {
         }
 
         #[test]
-        fn a_flipped_bit_costs_its_own_record_only(records in proptest::collection::vec(record(), 1..50), at in any::<prop::sample::Index>(), bit in 0u8..8) {
+        fn a_flipped_bit_costs_its_own_record_only(records in proptest::collection::vec(record(), 1..20), at in any::<prop::sample::Index>(), bit in 0u8..8) {
             let mut bytes = encode(&records);
             let at = at.index(bytes.len());
             let hit = (0..records.len()).find(|n| encode(&records[..=*n]).len() > at).expect("within");
@@ -245,7 +261,7 @@ mod tests {
         }
 
         #[test]
-        fn arbitrary_bytes_end(bytes in proptest::collection::vec(prop_oneof![Just(MARK), any::<u8>()], 0..3000)) {
+        fn arbitrary_bytes_end(bytes in proptest::collection::vec(prop_oneof![Just(MARK), 0u8..6, any::<u8>()], 0..500)) {
             let (_, summary) = decode_all(&bytes);
             prop_assert!(summary.skipped <= bytes.len() as u64);
         }

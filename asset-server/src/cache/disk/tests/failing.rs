@@ -63,28 +63,27 @@ fn one_failure_at_any_operation_costs_no_byte_and_brings_nothing_back() {
         ErrorKind::Other,
     ];
     for (after, kind) in (0..operations()).zip(kinds.into_iter().cycle()) {
-            let world = World::new();
-            let tier = world.open();
-            world.files.faults.fail(after, 1, kind);
-            scenario(&tier);
-            world.files.faults.end();
-            check(&tier, "once the disk is well again");
-            assert_eq!(
-                world.counters.corrupt.get(),
-                0,
-                "a failing disk is no damage ({kind} at {after})"
-            );
-            put(&tier, A, &body(A, 2, LENGTH)).expect("the tier goes on");
-            assert!(get(&tier, A) == Some(body(A, 2, LENGTH)));
-            let (files, bytes) = tier.usage();
-            drop(tier);
+        let world = World::new();
+        let tier = world.open();
+        world.files.faults.fail(after, 1, kind);
+        scenario(&tier);
+        world.files.faults.end();
+        check(&tier, "once the disk is well again");
+        assert_eq!(
+            world.counters.corrupt.get(),
+            0,
+            "a failing disk is no damage ({kind} at {after})"
+        );
+        put(&tier, A, &body(A, 2, LENGTH)).expect("the tier goes on");
+        assert!(get(&tier, A) == Some(body(A, 2, LENGTH)));
+        let (files, bytes) = tier.usage();
+        drop(tier);
 
-            let tier = world.open();
-            check(&tier, "after a restart");
-            assert!(!tier.contains(B), "{B} came back ({kind} at {after})");
-            assert_eq!(tier.usage(), (files, bytes), "{kind} at {after}");
-            assert_eq!(world.objects().len() as u64, files, "no file is left over");
-        }
+        let tier = world.open();
+        check(&tier, "after a restart");
+        assert!(!tier.contains(B), "{B} came back ({kind} at {after})");
+        assert_eq!(tier.usage(), (files, bytes), "{kind} at {after}");
+        assert_eq!(world.objects().len() as u64, files, "no file is left over");
     }
 }
 
@@ -148,4 +147,26 @@ fn an_object_is_refused_when_the_disk_is_full_and_what_was_there_stays() {
         .map(|f| f.metadata().map_or(0, |m| m.len()))
         .sum::<u64>();
     assert_eq!(tier.usage(), (1, size), "what was set aside was given back");
+}
+
+#[test]
+fn a_read_that_would_wait_is_finished_by_whoever_may_block() {
+    let world = World::new();
+    let object = put(&world.open(), A, &body(A, 1, LENGTH)).expect("written");
+    world.files.faults.fail(0, 1, ErrorKind::WouldBlock);
+    let Read::Waits(waiting) = object.read_now(1000, LENGTH, object.length()) else {
+        panic!("it must not wait")
+    };
+    let bytes = waiting.finish().expect("sound");
+    assert!(bytes == body(A, 1, LENGTH)[1000..]);
+    assert_eq!(world.counters.waited_reads.get(), 1);
+
+    world.files.faults.fail(0, 2, ErrorKind::WouldBlock);
+    let Read::Waits(waiting) = object.read_now(0, LENGTH, object.length()) else {
+        panic!("it must not wait")
+    };
+    assert!(
+        waiting.finish().is_err(),
+        "the disk fails in the blocking thread"
+    );
 }
