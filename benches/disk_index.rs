@@ -66,7 +66,11 @@ fn argument(name: &str) -> Option<String> {
 fn key(i: u64) -> String {
     format!(
         "/assets/datasets/{}/shard-{i:012}.tar",
-        if i.is_multiple_of(2) { "train" } else { "valid" }
+        if i.is_multiple_of(2) {
+            "train"
+        } else {
+            "valid"
+        }
     )
 }
 
