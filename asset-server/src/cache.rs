@@ -68,6 +68,8 @@ impl Cache {
         let counters = DiskCounters {
             evictions: metrics.disk_evictions.clone(),
             corrupt: metrics.corrupt_files.clone(),
+            cached_reads: metrics.cached_disk_reads.clone(),
+            waited_reads: metrics.waited_disk_reads.clone(),
         };
         let disk = match &config.disk {
             None => None,

@@ -32,6 +32,8 @@ pub(crate) struct Metrics {
     pub(crate) disk_evictions: IntCounter,
     pub(crate) corrupt_files: IntCounter,
     pub(crate) disk_errors: IntCounter,
+    pub(crate) cached_disk_reads: IntCounter,
+    pub(crate) waited_disk_reads: IntCounter,
     pub(crate) fills: IntGauge,
     pub(crate) failed_fills: IntCounter,
     pub(crate) purged: IntCounter,
@@ -60,6 +62,11 @@ impl Metrics {
             "objects removed from a tier to make room",
             "tier",
         )?;
+        let disk_reads = add.counters(
+            "disk_reads_total",
+            "pieces of files read for a response, by whether the page cache had them",
+            "from",
+        )?;
         Ok(Self {
             requests: CacheStatus::ALL.map(|status| requests.with_label_values(&[status.as_str()])),
             memory_bytes: sent.with_label_values(&["memory"]),
@@ -75,6 +82,8 @@ impl Metrics {
                 "disk_errors_total",
                 "objects not kept because the disk tier failed or was full",
             )?,
+            cached_disk_reads: disk_reads.with_label_values(&["page_cache"]),
+            waited_disk_reads: disk_reads.with_label_values(&["device"]),
             fills: add.gauge(
                 "fills_in_flight",
                 "objects being read from their origin into the cache",

@@ -16,7 +16,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::body::{AssetBody, AssetBodyError, Pieces};
 use crate::cache::Cache;
-use crate::cache::disk::{DiskObject, ReadError};
+use crate::cache::disk::{DiskObject, Read, ReadError};
 use crate::cache::entry::{CHUNK, Meta};
 use crate::cache::fill::{Break, Fill, Step};
 use crate::cache::key::CacheKey;
@@ -190,29 +190,57 @@ impl Source for FillSource {
 
 // === a file of the disk tier ===
 
-/// Reads a complete file in units of [`CHUNK`], always one ahead of what is sent.
+/// Reads a complete file in units of [`CHUNK`]: on the spot what the page cache has, in a blocking
+/// thread what the device must give.
 pub(crate) struct DiskSource {
     object: Arc<DiskObject>,
     end: u64,
     sent: IntCounter,
-    ahead: Option<(u64, JoinHandle<Result<Bytes, ReadError>>)>,
+    waiting: Option<JoinHandle<Result<Bytes, ReadError>>>,
+    /// A piece was read on the spot, so it is others' turn.
+    had_turn: bool,
 }
 
 impl DiskSource {
     pub(crate) fn new(object: Arc<DiskObject>, end: u64, sent: IntCounter) -> Self {
+        object.touch();
         Self {
             object,
             end,
             sent,
-            ahead: None,
+            waiting: None,
+            had_turn: false,
         }
     }
 
-    fn read(&self, at: u64) -> JoinHandle<Result<Bytes, ReadError>> {
-        let object = self.object.clone();
-        // The first read ends where a unit does, so that all later ones are whole blocks.
-        let count = ((CHUNK as u64 - at % CHUNK as u64).min(self.end - at)) as usize;
-        spawn_blocking(move || object.read(at, count))
+    fn poll_read(
+        &mut self,
+        at: u64,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, ReadError>>> {
+        if self.waiting.is_none() {
+            if std::mem::take(&mut self.had_turn) {
+                // One piece takes some fifty microseconds. A reader whose socket always has room would
+                // keep its thread for the whole file.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            // The first read ends where a unit does, so that all later ones are whole blocks.
+            let count = ((CHUNK as u64 - at % CHUNK as u64).min(self.end - at)) as usize;
+            match self.object.read_now(at, count, self.end) {
+                Read::Done(read) => {
+                    self.had_turn = true;
+                    return Poll::Ready(Some(read));
+                }
+                Read::Waits(rest) => self.waiting = Some(spawn_blocking(move || rest.finish())),
+            }
+        }
+        let Some(waiting) = &mut self.waiting else {
+            return Poll::Ready(None);
+        };
+        let read = ready!(Pin::new(waiting).poll(cx));
+        self.waiting = None;
+        Poll::Ready(read.ok())
     }
 }
 
@@ -226,33 +254,18 @@ impl Source for DiskSource {
         if at >= self.end {
             return Poll::Ready(None);
         }
-        let (_, mut reading) = match self.ahead.take().filter(|(planned, _)| *planned == at) {
-            Some(ahead) => ahead,
-            None => (at, self.read(at)),
-        };
-        let read = match Pin::new(&mut reading).poll(cx) {
-            Poll::Ready(read) => read,
-            Poll::Pending => {
-                self.ahead = Some((at, reading));
-                return Poll::Pending;
-            }
-        };
-        Poll::Ready(Some(match read {
-            Ok(Ok(bytes)) => {
-                let next = at + bytes.len() as u64;
-                if next < self.end {
-                    self.ahead = Some((next, self.read(next)));
-                }
+        Poll::Ready(Some(match ready!(self.poll_read(at, cx)) {
+            Some(Ok(bytes)) => {
                 self.sent.inc_by(bytes.len() as u64);
                 Ok(bytes)
             }
-            Ok(Err(error)) => {
+            Some(Err(error)) => {
                 resume
                     .cache
                     .drop_unreadable(resume.key.as_str(), &self.object, &error);
                 Err(Break::Disk)
             }
-            Err(_) => Err(Break::Disk),
+            None => Err(Break::Disk),
         }))
     }
 }

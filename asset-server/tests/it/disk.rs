@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use asset_server::AssetServer;
 use http::StatusCode;
@@ -286,4 +288,93 @@ async fn two_processes_do_not_share_a_directory() {
     let _first = start(config.clone()).await;
     let second = AssetServer::start(config, &Registry::new()).await;
     assert!(second.is_err_and(|error| error.to_string().contains("in use")));
+}
+
+#[tokio::test]
+async fn a_disk_that_can_only_be_read_still_answers_and_the_rest_comes_from_the_origin() {
+    let store = Store::start().await;
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let (old, new) = (noise(17, 1_000_000), noise(18, 1_000_000));
+    store.put("old", &old);
+    store.put("new", &new);
+    let mut config = with_disk(config(store.config()), directory.path());
+    config.memory.max_object = 100_000;
+    let server = start(config.clone()).await;
+    get(&server, "/assets/old", &[]).await;
+    eventually(|| stored(directory.path()) == 1).await;
+    stop(server, directory.path()).await;
+    // Mode bits do not bind every user, but nobody makes a file below a file.
+    for folder in (0..=255).map(|n| directory.path().join(format!("{n:02x}"))) {
+        if !folder.exists() {
+            fs::write(folder, "").expect("a file");
+        }
+    }
+
+    let registry = Registry::new();
+    let server = AssetServer::start(config, &registry)
+        .await
+        .expect("a server");
+    for _ in 0..2 {
+        assert!(get(&server, "/assets/new", &[]).await.2 == new);
+        assert!(get(&server, "/assets/old", &[]).await.2 == old);
+    }
+    assert_eq!((store.gets("old"), stored(directory.path())), (1, 1));
+    assert!(metric(&registry, "asset_server_disk_errors_total") >= 1.0);
+    assert_eq!(metric(&registry, "asset_server_corrupt_files_total"), 0.0);
+}
+
+#[tokio::test]
+async fn a_start_that_lost_its_journal_serves_what_is_there() {
+    let store = Store::start().await;
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let object = noise(19, 300_000);
+    store.put("x", &object);
+    let mut config = with_disk(config(store.config()), directory.path());
+    config.memory.max_object = 100_000;
+    for journal in ["", "not a journal"] {
+        let server = start(config.clone()).await;
+        assert!(get(&server, "/assets/x", &[]).await.2 == object);
+        eventually(|| stored(directory.path()) == 1).await;
+        stop(server, directory.path()).await;
+        fs::write(directory.path().join("journal"), journal).expect("written");
+    }
+    let server = start(config).await;
+    assert!(get(&server, "/assets/x", &[]).await.2 == object);
+    assert_eq!(store.gets("x"), 1);
+}
+
+#[tokio::test]
+async fn a_reader_of_a_large_file_lets_others_have_their_turn() {
+    let store = Store::start().await;
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let object = noise(40, 5_000_000);
+    store.put("x", &object);
+    let mut config = with_disk(config(store.config()), directory.path());
+    config.memory.max_object = 100_000;
+    let registry = Registry::new();
+    let server = AssetServer::start(config, &registry)
+        .await
+        .expect("a server");
+    get(&server, "/assets/x", &[]).await;
+    eventually(|| metric(&registry, "asset_server_fills_in_flight") == 0.0).await;
+    let turns = Arc::new(AtomicUsize::new(0));
+    let counted = turns.clone();
+    let other = tokio::spawn(async move {
+        loop {
+            counted.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
+    });
+    tokio::task::yield_now().await;
+    let (before, reads) = (
+        turns.load(Ordering::Relaxed),
+        "asset_server_disk_reads_total",
+    );
+    let read = metric(&registry, reads);
+    assert!(get(&server, "/assets/x", &[]).await.2 == object);
+    other.abort();
+    let pieces = (metric(&registry, reads) - read) as usize;
+    assert_eq!(pieces, 5_000_000usize.div_ceil(256 << 10));
+    let turns = turns.load(Ordering::Relaxed) - before;
+    assert!(turns >= pieces - 1, "{turns} turns in {pieces} pieces");
 }

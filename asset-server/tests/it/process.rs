@@ -22,6 +22,12 @@ struct Process {
 
 impl Process {
     async fn start(directory: &Path, store: &Store, memory: &str) -> Self {
+        let server = Command::new(env!("CARGO_BIN_EXE_asset-server"));
+        Self::start_as(server, directory, store, memory).await
+    }
+
+    /// `server` is a command that runs it.
+    async fn start_as(mut server: Command, directory: &Path, store: &Store, memory: &str) -> Self {
         let credentials = directory.join("credentials");
         std::fs::write(
             &credentials,
@@ -38,7 +44,7 @@ impl Process {
                disk: {{path: cache, size: 1GiB}}\n"
         );
         std::fs::write(directory.join("config.yaml"), config).expect("a file");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_asset-server"))
+        let mut child = server
             .args(["run", "--config"])
             .arg(directory.join("config.yaml"))
             .stderr(Stdio::piped())
@@ -251,4 +257,29 @@ async fn sigterm_lets_a_response_in_flight_finish() {
             == object
     );
     assert_eq!(process.child.wait().await.expect("ended").code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_in_the_middle_of_an_object_costs_no_client_a_byte() {
+    let store = Store::start().await;
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let (large, small) = (noise(30, 6_000_000), noise(31, 300_000));
+    store.put("large", &large);
+    store.put("small", &small);
+    // A limit on the size of files is the full disk that needs no root: writes past 2 MiB fail.
+    let mut limited = Command::new("sh");
+    let script = "trap '' XFSZ; ulimit -f 4096; exec \"$@\"";
+    limited.args(["-c", script, "sh", env!("CARGO_BIN_EXE_asset-server")]);
+    let memory = "{size: 64MiB, max_object: 100KiB}";
+    let process = Process::start_as(limited, directory.path(), &store, memory).await;
+    for _ in 0..2 {
+        for (path, object) in [("/assets/large", &large), ("/assets/small", &small)] {
+            let response = process.get(path).await;
+            assert_eq!(response.status(), StatusCode::OK);
+            let body = response.into_body().collect().await.expect("a whole body");
+            assert!(body.to_bytes() == object[..], "{path}");
+        }
+    }
+    assert_eq!(store.gets("small"), 1, "what fits is kept");
+    process.kill().await;
 }

@@ -1,58 +1,65 @@
 //! What is on disk, without touching the disk: key to file, bytes in use, and who goes next.
 //!
-//! Eviction is first in, first out with a second chance: a hit only sets a flag under a shared lock,
-//! so reads never queue behind each other, and an object that was used since the hand last passed
-//! stays. That is close to LRU in hit ratio without its lock on every read.
+//! A file takes an entry of the eviction queue, its key once, and four bytes in a hash table. The table
+//! is split by hash, so that growing never moves more than a small part at once. Reads share a lock;
+//! whoever needs it alone does a bounded portion of work and lets go of it.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::cache::entry::Meta;
-use crate::cache::key::CacheKey;
+use hashbrown::HashTable;
 
-/// One file.
+use super::eviction::{Handle, Moved, Queue, S3Fifo};
+use super::journal::record::Record;
+
+/// Tables that share the entries; one for each value of a hash's first byte.
+const TABLES: usize = 256;
+
+/// Files that leave, at most, before the lock is given to others.
+const PORTION: usize = 256;
+
+/// One file, as it is remembered.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(super) struct Known {
     /// Key of the object.
-    pub(super) key: CacheKey,
+    pub(super) key: Box<str>,
+    /// Id and name of the file.
+    pub(super) id: u64,
+}
+
+/// One file, as it was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) place: Handle,
     /// Id and name of the file.
     pub(super) id: u64,
     /// Bytes of the file.
     pub(super) size: u64,
-    /// Metadata that a revalidation renewed after the file was written.
-    pub(super) renewed: RwLock<Option<Arc<Meta>>>,
-    used: AtomicBool,
-    gone: AtomicBool,
 }
 
-impl Slot {
-    /// A file that nobody has asked for yet.
-    pub(super) fn new(key: CacheKey, id: u64, size: u64) -> Self {
-        Self {
-            key,
-            id,
-            size,
-            renewed: RwLock::default(),
-            used: AtomicBool::new(false),
-            gone: AtomicBool::new(false),
-        }
-    }
+/// What a change of the index means for the disk.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// Files to delete, because there was no room for them.
+    pub(super) evicted: Vec<Known>,
+    /// Files to delete for another reason: a younger one has their key, or they are too large.
+    pub(super) replaced: Vec<Known>,
+    /// Files that moved to the main queue.
+    pub(super) promoted: Vec<u64>,
 }
 
 /// All files, and the bytes they and those being written take.
 #[derive(Debug)]
 pub(super) struct Index {
-    slots: RwLock<HashMap<CacheKey, Arc<Slot>>>,
-    room: Mutex<Room>,
+    state: RwLock<State>,
+    hasher: RandomState,
     capacity: u64,
 }
 
-#[derive(Debug, Default)]
-struct Room {
-    /// Oldest first; those that are gone are skipped when their turn comes.
-    queue: VecDeque<Arc<Slot>>,
-    stored: u64,
+#[derive(Debug)]
+struct State {
+    tables: Vec<HashTable<Handle>>,
+    files: S3Fifo<Known>,
     reserved: u64,
 }
 
@@ -60,190 +67,285 @@ impl Index {
     /// An empty index over `capacity` bytes.
     pub(super) fn new(capacity: u64) -> Self {
         Self {
-            slots: RwLock::default(),
-            room: Mutex::default(),
+            state: RwLock::new(State {
+                tables: (0..TABLES).map(|_| HashTable::new()).collect(),
+                files: S3Fifo::new(capacity),
+                reserved: 0,
+            }),
+            hasher: RandomState::new(),
             capacity,
         }
     }
 
-    /// The file of a path; it gets its second chance.
-    pub(super) fn get(&self, path: &str) -> Option<Arc<Slot>> {
-        let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
-        let slot = slots.get(path)?;
-        slot.used.store(true, Ordering::Relaxed);
-        Some(slot.clone())
+    /// The file of a path, which counts as a use.
+    pub(super) fn get(&self, path: &str) -> Option<Found> {
+        let hash = self.hash(path);
+        let state = self.read();
+        let place = state.find(hash, path)?;
+        state.files.touch(place);
+        state.found(place)
     }
 
-    /// Sets `bytes` aside for a file about to be written. Returns the files that must be deleted for
-    /// it, or `None` if there is no room however many go.
-    pub(super) fn reserve(&self, bytes: u64) -> Option<Vec<Arc<Slot>>> {
-        let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
-        if room.reserved.checked_add(bytes)? > self.capacity {
+    /// The file of a path, which does not count as a use.
+    pub(super) fn peek(&self, path: &str) -> Option<Found> {
+        let hash = self.hash(path);
+        let state = self.read();
+        state.found(state.find(hash, path)?)
+    }
+
+    /// Counts a use of a file that was found before, if it is still there.
+    pub(super) fn touch(&self, found: Found) {
+        let state = self.read();
+        let file = state.files.value(found.place);
+        if file.is_some_and(|file| file.id == found.id) {
+            state.files.touch(found.place);
+        }
+    }
+
+    /// Sets `bytes` aside for a file about to be written. `None` if there is no room however many go.
+    pub(super) fn reserve(&self, bytes: u64) -> Option<Changes> {
+        let mut changes = Changes::default();
+        let mut state = self.write();
+        if state.reserved.checked_add(bytes)? > self.capacity {
             return None;
         }
-        room.reserved += bytes;
-        Some(self.make_room(&mut room))
+        state.reserved += bytes;
+        while !state.make_room(0, &mut changes) {
+            drop(state);
+            state = self.write();
+        }
+        Some(changes)
     }
 
     /// Gives back what was set aside.
     pub(super) fn release(&self, bytes: u64) {
-        let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
-        room.reserved = room.reserved.saturating_sub(bytes);
+        let mut state = self.write();
+        state.reserved = state.reserved.saturating_sub(bytes);
     }
 
-    /// Adds a file. Returns the files that must be deleted: the one it replaces, and what no longer
-    /// fits.
-    pub(super) fn insert(&self, slot: Slot) -> Vec<Arc<Slot>> {
-        let slot = Arc::new(slot);
-        let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
-        let replaced = {
-            let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
-            slots.insert(slot.key.clone(), slot.clone())
+    /// Adds a file in place of `reserved` bytes set aside for it, and tells where it is.
+    pub(super) fn publish(
+        &self,
+        key: &str,
+        id: u64,
+        size: u64,
+        reserved: u64,
+    ) -> (Option<Found>, Changes) {
+        let hash = self.hash(key);
+        let mut changes = Changes::default();
+        let mut state = self.write();
+        state.reserved = state.reserved.saturating_sub(reserved);
+        let known = Known {
+            key: key.into(),
+            id,
         };
-        room.stored += slot.size;
-        room.queue.push_back(slot);
-        let mut victims: Vec<_> = replaced.into_iter().collect();
-        for victim in &victims {
-            victim.gone.store(true, Ordering::Relaxed);
-            room.stored -= victim.size;
+        let old = state.find(hash, key);
+        changes
+            .replaced
+            .extend(old.and_then(|old| state.take_out(old)));
+        if size > self.capacity.saturating_sub(state.reserved) {
+            // Rare: it is larger than what was set aside for it, and others have claimed the rest.
+            changes.replaced.push(known);
+            return (None, changes);
         }
-        victims.extend(self.make_room(&mut room));
-        victims
+        while !state.make_room(size, &mut changes) {}
+        let place = state.files.insert(hash, size, known);
+        if let Some(place) = place {
+            state.enter(hash, place);
+        }
+        (place.and_then(|place| state.found(place)), changes)
+    }
+
+    /// Adds a file that was there before this process. Of two files of a key the younger stays; it
+    /// comes later.
+    pub(super) fn restore(&self, key: Box<str>, id: u64, size: u64, main: bool) -> Changes {
+        let hash = self.hash(&key);
+        let queue = if main { Queue::Main } else { Queue::Small };
+        let mut changes = Changes::default();
+        let mut state = self.write();
+        let old = state.find(hash, &key);
+        changes
+            .replaced
+            .extend(old.and_then(|old| state.take_out(old)));
+        let known = Known { key, id };
+        if size > self.capacity {
+            changes.replaced.push(known);
+            return changes;
+        }
+        while !state.make_room(size, &mut changes) {}
+        if let Some(place) = state.files.insert_into(queue, hash, size, known) {
+            state.enter(hash, place);
+        }
+        changes
+    }
+
+    /// Takes the file of a path out.
+    pub(super) fn remove(&self, path: &str) -> Option<Known> {
+        let hash = self.hash(path);
+        let mut state = self.write();
+        let place = state.find(hash, path)?;
+        state.take_out(place)
     }
 
     /// Takes a file out, if it is still this very one.
-    pub(super) fn remove(&self, slot: &Slot) -> bool {
-        let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
-        self.take_out(&mut room, slot)
+    pub(super) fn remove_found(&self, found: Found) -> Option<Known> {
+        let mut state = self.write();
+        state
+            .files
+            .value(found.place)
+            .filter(|file| file.id == found.id)?;
+        state.take_out(found.place)
     }
 
-    /// Takes out every file whose path starts with `prefix`.
-    pub(super) fn remove_prefix(&self, prefix: &str) -> Vec<Arc<Slot>> {
-        let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
-        let matching: Vec<_> = {
-            let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
-            slots
-                .values()
-                .filter(|slot| slot.key.as_str().starts_with(prefix))
-                .cloned()
-                .collect()
-        };
-        matching
-            .into_iter()
-            .filter(|slot| self.take_out(&mut room, slot))
-            .collect()
+    /// Takes out every file whose path starts with `prefix`, and gives them to `gone` in portions.
+    /// Others have their turn in between, so what is published meanwhile may stay.
+    pub(super) fn remove_prefix(&self, prefix: &str, mut gone: impl FnMut(Vec<Known>)) {
+        let mut page = 0;
+        loop {
+            let matching: Vec<Found> = {
+                let state = self.read();
+                if page >= state.files.pages() {
+                    return;
+                }
+                let files = state.files.page(page);
+                let matching = files.filter(|(.., file)| file.key.starts_with(prefix));
+                matching
+                    .map(|(place, _, size, file)| Found {
+                        place,
+                        id: file.id,
+                        size,
+                    })
+                    .collect()
+            };
+            for portion in matching.chunks(PORTION) {
+                let mut state = self.write();
+                let removed: Vec<_> = portion
+                    .iter()
+                    .filter(|found| {
+                        let file = state.files.value(found.place);
+                        file.is_some_and(|file| file.id == found.id)
+                    })
+                    .map(|found| found.place)
+                    .collect();
+                let removed: Vec<_> = removed
+                    .into_iter()
+                    .filter_map(|place| state.take_out(place))
+                    .collect();
+                drop(state);
+                gone(removed);
+            }
+            page += 1;
+        }
+    }
+
+    /// The records that stand for one page of files. `None` after the last.
+    pub(super) fn encode_page(&self, page: usize) -> Option<Vec<u8>> {
+        let state = self.read();
+        if page >= state.files.pages() {
+            return None;
+        }
+        let mut bytes = Vec::with_capacity(128 << 10);
+        for (_, queue, size, file) in state.files.page(page) {
+            Record::Insert {
+                id: file.id,
+                size,
+                main: queue == Queue::Main,
+                key: &file.key,
+            }
+            .encode(&mut bytes);
+        }
+        Some(bytes)
     }
 
     /// Files, and the bytes they take.
     pub(super) fn usage(&self) -> (u64, u64) {
-        let stored = self
-            .room
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .stored;
-        (
-            self.slots
-                .read()
-                .unwrap_or_else(PoisonError::into_inner)
-                .len() as u64,
-            stored,
-        )
+        let state = self.read();
+        (state.files.len() as u64, state.files.bytes())
     }
 
-    fn make_room(&self, room: &mut Room) -> Vec<Arc<Slot>> {
-        let mut victims = Vec::new();
-        while room.stored + room.reserved > self.capacity {
-            let Some(slot) = room.queue.pop_front() else {
-                break;
-            };
-            if slot.gone.load(Ordering::Relaxed) {
-                continue;
-            }
-            if slot.used.swap(false, Ordering::Relaxed) {
-                room.queue.push_back(slot);
-                continue;
-            }
-            if self.take_out(room, &slot) {
-                victims.push(slot);
-            }
+    fn hash(&self, path: &str) -> u32 {
+        (self.hasher.hash_one(path) >> 32) as u32
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn find(&self, hash: u32, path: &str) -> Option<Handle> {
+        let is_it = |place: &Handle| {
+            let file = self.files.value(*place);
+            file.is_some_and(|file| &*file.key == path)
+        };
+        self.tables
+            .get(table_of(hash))?
+            .find(spread(hash), is_it)
+            .copied()
+    }
+
+    fn found(&self, place: Handle) -> Option<Found> {
+        Some(Found {
+            place,
+            id: self.files.value(place)?.id,
+            size: self.files.size(place)?,
+        })
+    }
+
+    fn enter(&mut self, hash: u32, place: Handle) {
+        let Self { tables, files, .. } = self;
+        if let Some(table) = tables.get_mut(table_of(hash)) {
+            table.insert_unique(spread(hash), place, |place| {
+                spread(files.hash(*place).unwrap_or_default())
+            });
         }
-        victims
     }
 
-    fn take_out(&self, room: &mut Room, slot: &Slot) -> bool {
-        let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
-        if slots
-            .get(slot.key.as_str())
-            .is_none_or(|current| current.id != slot.id)
+    fn leave(&mut self, hash: u32, place: Handle) {
+        if let Some(table) = self.tables.get_mut(table_of(hash))
+            && let Ok(entry) = table.find_entry(spread(hash), |entered| *entered == place)
         {
-            return false;
+            entry.remove();
         }
-        slots.remove(slot.key.as_str());
-        slot.gone.store(true, Ordering::Relaxed);
-        room.stored -= slot.size;
-        true
     }
+
+    fn take_out(&mut self, place: Handle) -> Option<Known> {
+        let hash = self.files.hash(place)?;
+        self.leave(hash, place);
+        self.files.remove(place)
+    }
+
+    /// Lets a portion of files go for `size` bytes beside what is set aside. Whether that is enough.
+    fn make_room(&mut self, size: u64, changes: &mut Changes) -> bool {
+        let mut moved = Moved::default();
+        let wanted = self.reserved.saturating_add(size);
+        let enough = self.files.make_room(wanted, PORTION, &mut moved);
+        for place in moved.promoted {
+            changes
+                .promoted
+                .extend(self.files.value(place).map(|file| file.id));
+        }
+        for (place, hash, file) in moved.evicted {
+            self.leave(hash, place);
+            changes.evicted.push(file);
+        }
+        enough
+    }
+}
+
+/// First bits choose the table, the others the place in it.
+fn table_of(hash: u32) -> usize {
+    (hash >> 24) as usize
+}
+
+/// A hash table wants 64 bits, the first and the last of them varied (Fibonacci hashing, Knuth 6.4).
+fn spread(hash: u32) -> u64 {
+    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn index_with(files: &[(&str, u64)]) -> Index {
-        let index = Index::new(100);
-        for (i, (key, size)) in files.iter().enumerate() {
-            assert!(
-                index
-                    .insert(Slot::new(CacheKey::new(key), i as u64, *size))
-                    .is_empty()
-            );
-        }
-        index
-    }
-
-    fn keys(slots: &[Arc<Slot>]) -> Vec<&str> {
-        slots.iter().map(|slot| slot.key.as_str()).collect()
-    }
-
-    #[test]
-    fn the_oldest_goes_first_unless_it_was_used() {
-        let index = index_with(&[("/a", 40), ("/b", 40)]);
-        assert!(index.get("/a").is_some());
-        let victims = index.insert(Slot::new(CacheKey::new("/c"), 9, 40));
-        assert_eq!(keys(&victims), ["/b"]);
-        assert!(
-            index.get("/a").is_some() && index.get("/b").is_none() && index.get("/c").is_some()
-        );
-        assert_eq!(index.usage(), (2, 80));
-    }
-
-    #[test]
-    fn a_file_being_written_counts_from_its_first_byte() {
-        let index = index_with(&[("/a", 40), ("/b", 40)]);
-        assert_eq!(index.reserve(60).map(|v| v.len()), Some(1));
-        assert!(
-            index.reserve(41).is_none(),
-            "the rest is being written already"
-        );
-        index.release(60);
-        assert!(index.reserve(101).is_none());
-        assert_eq!(index.usage(), (1, 40));
-    }
-
-    #[test]
-    fn a_new_file_replaces_the_old_one_of_its_key() {
-        let index = index_with(&[("/a", 40)]);
-        let old = index.get("/a").expect("stored");
-        let victims = index.insert(Slot::new(CacheKey::new("/a"), 7, 50));
-        assert_eq!(victims.iter().map(|v| v.id).collect::<Vec<_>>(), [0]);
-        assert!(!index.remove(&old), "the old one is gone already");
-        assert_eq!(index.usage(), (1, 50));
-    }
-
-    #[test]
-    fn a_prefix_takes_out_what_it_covers() {
-        let index = index_with(&[("/a/1", 1), ("/a/2", 1), ("/b/1", 1)]);
-        assert_eq!(index.remove_prefix("/a/").len(), 2);
-        assert_eq!(index.usage(), (1, 1));
-    }
-}
+mod tests;

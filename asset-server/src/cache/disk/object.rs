@@ -1,15 +1,28 @@
 //! One file of the disk tier, open for reading: every byte is verified before it is handed out.
+//!
+//! What is in the page cache is read on the spot, by `preadv2` with `RWF_NOWAIT` into a reused buffer,
+//! and is verified and sent from there: one copy in user memory, no thread switched. What would wait
+//! for the device becomes a [`Waiting`], for a blocking thread to finish in the same buffer.
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use prometheus::IntCounter;
 
+use super::buffers::{Buffer, Buffers};
+use super::files::{self, Files};
 use super::format::{self, BLOCK, FormatError, HEADER, Header};
-use super::index::Slot;
-use crate::cache::entry::Meta;
+use super::index::{Found, Index};
+use crate::cache::entry::{CHUNK, Meta};
+use crate::cache::key::CacheKey;
+
+/// Bytes that the kernel is asked to read ahead once a reader had to wait.
+const READ_AHEAD: u64 = 2 << 20;
 
 /// An open file whose header, metadata and checksum table have been verified.
 #[derive(Debug)]
@@ -17,7 +30,23 @@ pub struct DiskObject {
     file: File,
     header: Header,
     sums: Vec<u32>,
-    slot: Arc<Slot>,
+    key: CacheKey,
+    found: Found,
+    /// It was opened for a use that has been counted.
+    counted: AtomicBool,
+    tools: Arc<Tools>,
+}
+
+/// What all open files of a tier read with.
+#[derive(Debug)]
+pub(super) struct Tools {
+    pub(super) files: Arc<Files>,
+    pub(super) index: Index,
+    pub(super) buffers: Arc<Buffers>,
+    /// Reads that the page cache answered.
+    pub(super) cached_reads: IntCounter,
+    /// Reads that had to wait for the device.
+    pub(super) waited_reads: IntCounter,
 }
 
 /// Why bytes of a file cannot be had.
@@ -41,38 +70,76 @@ impl ReadError {
     }
 }
 
+/// A read that does not wait.
+#[derive(Debug)]
+pub enum Read {
+    /// It is done.
+    Done(Result<Bytes, ReadError>),
+    /// The rest has to come from the device.
+    Waits(Waiting),
+}
+
+/// A read that has to wait for the device.
+#[derive(Debug)]
+pub struct Waiting {
+    object: Arc<DiskObject>,
+    buffer: Buffer,
+    have: usize,
+    part: Part,
+    ahead: u64,
+}
+
 impl DiskObject {
     /// Verifies an open file against what the index knows of it. Blocks.
-    pub(super) fn open(file: File, slot: Arc<Slot>) -> Result<(Self, Meta), ReadError> {
+    pub(super) fn open(
+        file: File,
+        path: &str,
+        found: Found,
+        tools: Arc<Tools>,
+    ) -> Result<(Self, Meta), ReadError> {
         let (header, key, meta) = read_head(&file)?;
-        if header.id != slot.id || key != slot.key.as_str() || header.file_len() != Some(slot.size)
-        {
+        if header.id != found.id || key != path || header.file_len() != Some(found.size) {
             return Err(FormatError::Malformed.into());
         }
-        if file.metadata()?.len() != slot.size {
+        if file.metadata()?.len() != found.size {
             return Err(FormatError::Truncated.into());
         }
         let mut table = vec![0; header.blocks() as usize * 4];
-        file.read_exact_at(&mut table, header.body_at() + header.body_len)?;
+        let table_at = header.body_at() + header.body_len;
+        tools.files.read_at(&file, &mut table, table_at)?;
         let sums = format::decode_table(&header, &table)?;
+        let key = CacheKey::new(path);
         Ok((
             Self {
                 file,
                 header,
                 sums,
-                slot,
+                key,
+                found,
+                counted: AtomicBool::new(true),
+                tools,
             },
             meta,
         ))
     }
 
     /// A file that this process has just written.
-    pub(super) fn written(file: File, header: Header, sums: Vec<u32>, slot: Arc<Slot>) -> Self {
+    pub(super) fn written(
+        file: File,
+        header: Header,
+        sums: Vec<u32>,
+        key: CacheKey,
+        found: Found,
+        tools: Arc<Tools>,
+    ) -> Self {
         Self {
             file,
             header,
             sums,
-            slot,
+            key,
+            found,
+            counted: AtomicBool::new(false),
+            tools,
         }
     }
 
@@ -81,29 +148,99 @@ impl DiskObject {
         self.header.body_len
     }
 
+    pub(super) fn key(&self) -> &str {
+        self.key.as_str()
+    }
+
     /// Place in the index.
-    pub(super) fn slot(&self) -> &Arc<Slot> {
-        &self.slot
+    pub(super) fn found(&self) -> Found {
+        self.found
+    }
+
+    /// Counts a use, so that a file kept open does not look unused. Opening it counted as one.
+    pub fn touch(&self) {
+        if !self.counted.swap(false, Ordering::Relaxed) {
+            self.tools.index.touch(self.found);
+        }
     }
 
     /// Bytes of memory that the open file takes.
     pub fn weight(&self) -> usize {
-        size_of::<Self>() + self.sums.len() * 4
+        size_of::<Self>() + self.sums.len() * 4 + self.key.as_str().len()
     }
 
-    /// At most `count` bytes of the body from `offset`, verified. Blocks.
+    /// At most `count` bytes of the body from `offset`, verified, in memory of their own. Blocks.
     pub fn read(&self, offset: u64, count: usize) -> Result<Bytes, ReadError> {
-        let layout = Layout {
+        let part = self.layout().part(offset, count);
+        let mut bytes = vec![0; part.bytes()];
+        self.tools.files.read_at(&self.file, &mut bytes, part.at)?;
+        part.verify(self.header.id, &bytes, |number| self.sum_of(number))?;
+        Ok(Bytes::from(bytes).slice(part.wanted))
+    }
+
+    /// At most `count` bytes of the body from `offset`, verified, in a buffer on loan: at most
+    /// [`CHUNK`] bytes of whole blocks. Does not block. `end` is where the reader will stop, for reading
+    /// ahead.
+    pub fn read_now(self: &Arc<Self>, offset: u64, count: usize, end: u64) -> Read {
+        let part = self.layout().part(offset, count.min(CHUNK)).within(CHUNK);
+        let mut buffer = self.tools.buffers.lend();
+        let mut have = 0;
+        while have < part.bytes() {
+            let Some(rest) = buffer.bytes_mut().get_mut(have..part.bytes()) else {
+                break;
+            };
+            let at = part.at + have as u64;
+            match self.tools.files.read_cached(&self.file, rest, at) {
+                Ok(0) => return Read::Done(Err(FormatError::Truncated.into())),
+                Ok(count) => have += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.tools.waited_reads.inc();
+                    let ahead = end.min(self.header.body_len).saturating_sub(offset);
+                    return Read::Waits(Waiting {
+                        object: self.clone(),
+                        buffer,
+                        have,
+                        part,
+                        ahead: ahead.min(READ_AHEAD),
+                    });
+                }
+                Err(error) => return Read::Done(Err(error.into())),
+            }
+        }
+        self.tools.cached_reads.inc();
+        Read::Done(self.take(buffer, part))
+    }
+
+    fn take(&self, buffer: Buffer, part: Part) -> Result<Bytes, ReadError> {
+        let bytes = buffer.bytes().get(..part.bytes()).unwrap_or_default();
+        part.verify(self.header.id, bytes, |number| self.sum_of(number))?;
+        Ok(buffer.freeze().slice(part.wanted))
+    }
+
+    fn sum_of(&self, number: u64) -> Option<u32> {
+        self.sums.get(usize::try_from(number).ok()?).copied()
+    }
+
+    fn layout(&self) -> Layout {
+        Layout {
             id: self.header.id,
             body_at: self.header.body_at(),
             body_len: self.header.body_len,
-        };
-        layout.read(
-            &self.file,
-            |number| self.sums.get(number as usize).copied(),
-            offset,
-            count,
-        )
+        }
+    }
+}
+
+impl Waiting {
+    /// Reads what is missing. Blocks.
+    pub fn finish(mut self) -> Result<Bytes, ReadError> {
+        let (object, part) = (self.object, self.part);
+        files::read_ahead(&object.file, part.at, self.ahead);
+        if let Some(rest) = self.buffer.bytes_mut().get_mut(self.have..part.bytes()) {
+            let at = part.at + self.have as u64;
+            object.tools.files.read_at(&object.file, rest, at)?;
+        }
+        object.take(self.buffer, part)
     }
 }
 
@@ -116,6 +253,17 @@ pub(crate) struct Layout {
     pub(crate) body_len: u64,
 }
 
+/// Whole blocks of a file, and what is wanted of them.
+#[derive(Clone, Debug)]
+struct Part {
+    /// Number of the first block.
+    first: u64,
+    /// Where in the file it starts.
+    at: u64,
+    len: usize,
+    wanted: Range<usize>,
+}
+
 impl Layout {
     /// At most `count` bytes from `offset`: whole blocks are read, each is checked against its sum.
     pub(crate) fn read(
@@ -125,22 +273,63 @@ impl Layout {
         offset: u64,
         count: usize,
     ) -> Result<Bytes, ReadError> {
+        let part = self.part(offset, count);
+        let mut bytes = vec![0; part.bytes()];
+        file.read_exact_at(&mut bytes, part.at)?;
+        part.verify(self.id, &bytes, sum_of)?;
+        Ok(Bytes::from(bytes).slice(part.wanted))
+    }
+
+    fn part(self, offset: u64, count: usize) -> Part {
         let block = BLOCK as u64;
         let end = offset.saturating_add(count as u64).min(self.body_len);
-        if offset >= end {
-            return Ok(Bytes::new());
-        }
+        let offset = offset.min(end);
         let first = offset / block;
         let from = first * block;
-        let until = (end.div_ceil(block) * block).min(self.body_len);
-        let mut bytes = vec![0; (until - from) as usize];
-        file.read_exact_at(&mut bytes, self.body_at + from)?;
-        for (number, content) in (first..).zip(bytes.chunks(BLOCK)) {
-            if sum_of(number) != Some(format::block_sum(self.id, number, content)) {
-                return Err(FormatError::Checksum.into());
-            }
+        let until = if offset == end {
+            from
+        } else {
+            (end.div_ceil(block) * block).min(self.body_len)
+        };
+        Part {
+            first,
+            at: self.body_at + from,
+            len: (until - from) as usize,
+            wanted: if offset == end {
+                0..0
+            } else {
+                (offset - from) as usize..(end - from) as usize
+            },
         }
-        Ok(Bytes::from(bytes).slice((offset - from) as usize..(end - from) as usize))
+    }
+}
+
+impl Part {
+    fn bytes(&self) -> usize {
+        self.len
+    }
+
+    /// No more than the first `most` bytes, which are whole blocks.
+    fn within(mut self, most: usize) -> Self {
+        self.len = self.len.min(most);
+        self.wanted.end = self.wanted.end.min(self.len);
+        self
+    }
+
+    fn verify(
+        &self,
+        id: u64,
+        bytes: &[u8],
+        sum_of: impl Fn(u64) -> Option<u32>,
+    ) -> Result<(), FormatError> {
+        let sound = (self.first..)
+            .zip(bytes.chunks(BLOCK))
+            .all(|(number, block)| sum_of(number) == Some(format::block_sum(id, number, block)));
+        if bytes.len() == self.len && sound {
+            Ok(())
+        } else {
+            Err(FormatError::Checksum)
+        }
     }
 }
 

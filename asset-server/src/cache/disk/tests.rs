@@ -7,6 +7,10 @@ use super::format::{self, BLOCK, HEADER, Header};
 use crate::cache::entry::Meta;
 use crate::cache::freshness::Freshness;
 
+mod failing;
+mod restart;
+mod tier;
+
 fn meta(length: u64) -> Meta {
     let mut headers = HeaderMap::new();
     headers.insert("etag", HeaderValue::from_static("\"v1\""));

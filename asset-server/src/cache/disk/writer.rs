@@ -5,15 +5,14 @@
 //! found and fetched again, and what `kill -9` leaves is still named temporary and is removed at the
 //! next start.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Shared;
 use super::format::{self, BLOCK, HEADER, Header};
-use super::index::Slot;
+use super::journal::record::Record;
 use super::object::{DiskObject, Layout};
 use crate::cache::entry::Meta;
 use crate::cache::key::CacheKey;
@@ -53,7 +52,7 @@ impl DiskWriter {
         let id = tier.next_id();
         let meta_bytes = format::encode_meta(key.as_str(), meta);
         let mut writer = Self {
-            temporary: tier.path_of(id, super::PARTIAL),
+            temporary: super::path_of(&tier.directory, id, super::PARTIAL),
             tier,
             key,
             id,
@@ -64,14 +63,7 @@ impl DiskWriter {
             reserved: 0,
         };
         writer.reserve_for(meta.length.unwrap_or(0))?;
-        if let Some(directory) = writer.temporary.parent() {
-            std::fs::create_dir_all(directory)?;
-        }
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(&writer.temporary)?;
+        let file = writer.tier.tools.files.create(&writer.temporary)?;
         writer.file = Some(Arc::new(file));
         Ok(writer)
     }
@@ -80,8 +72,8 @@ impl DiskWriter {
     pub fn append(&mut self, piece: &[u8]) -> Result<(), WriteError> {
         debug_assert!(self.body_len.is_multiple_of(BLOCK as u64));
         self.reserve_for(self.body_len + piece.len() as u64)?;
-        self.file()?
-            .write_all_at(piece, self.body_at() + self.body_len)?;
+        let at = self.body_at() + self.body_len;
+        self.tier.tools.files.write_at(self.file()?, piece, at)?;
         for (number, block) in (self.body_len / BLOCK as u64..).zip(piece.chunks(BLOCK)) {
             self.sums.push(format::block_sum(self.id, number, block));
         }
@@ -112,30 +104,33 @@ impl DiskWriter {
         let size = self.body_at() + self.body_len + table.len() as u64;
         let mut head = header.encode().to_vec();
         head.extend_from_slice(&self.meta);
+        let files = &self.tier.tools.files;
         let file = self.file()?;
-        file.write_all_at(&table, self.body_at() + self.body_len)?;
-        file.write_all_at(&head, 0)?;
+        files.write_at(file, &table, self.body_at() + self.body_len)?;
+        files.write_at(file, &head, 0)?;
         let reader = file.try_clone()?;
-        std::fs::rename(&self.temporary, self.tier.path_of(self.id, super::OBJECT))?;
+        let published = super::path_of(&self.tier.directory, self.id, super::OBJECT);
+        files.rename(&self.temporary, &published)?;
         self.file = None;
-        let slot = Slot::new(self.key.clone(), self.id, size);
-        self.tier.index.release(std::mem::take(&mut self.reserved));
-        let victims = self.tier.index.insert(slot);
-        self.tier.delete(&victims);
-        match self
-            .tier
-            .index
-            .get(self.key.as_str())
-            .filter(|slot| slot.id == self.id)
-        {
-            Some(slot) => Ok(Arc::new(DiskObject::written(
-                reader,
-                header,
-                std::mem::take(&mut self.sums),
-                slot,
-            ))),
-            None => Err(WriteError::NoRoom),
-        }
+        let reserved = std::mem::take(&mut self.reserved);
+        let index = &self.tier.tools.index;
+        let (found, changes) = index.publish(self.key.as_str(), self.id, size, reserved);
+        let inserted = Record::Insert {
+            id: self.id,
+            size,
+            main: false,
+            key: self.key.as_str(),
+        };
+        self.tier.record_and_delete(Some(inserted), &changes);
+        let found = found.ok_or(WriteError::NoRoom)?;
+        Ok(Arc::new(DiskObject::written(
+            reader,
+            header,
+            std::mem::take(&mut self.sums),
+            self.key.clone(),
+            found,
+            self.tier.tools.clone(),
+        )))
     }
 
     fn body_at(&self) -> u64 {
@@ -153,9 +148,10 @@ impl DiskWriter {
         let needed = self.body_at() + length + length.div_ceil(BLOCK as u64) * 4;
         if needed > self.reserved {
             let more = needed - self.reserved;
-            let victims = self.tier.index.reserve(more).ok_or(WriteError::NoRoom)?;
+            let index = &self.tier.tools.index;
+            let changes = index.reserve(more).ok_or(WriteError::NoRoom)?;
             self.reserved += more;
-            self.tier.evict(&victims);
+            self.tier.record_and_delete(None, &changes);
         }
         Ok(())
     }
@@ -163,10 +159,10 @@ impl DiskWriter {
 
 impl Drop for DiskWriter {
     fn drop(&mut self) {
-        self.tier.index.release(self.reserved);
+        self.tier.tools.index.release(self.reserved);
         if self.file.is_some() {
             // Nothing can be done about a failure: the next start removes it.
-            let _ = std::fs::remove_file(&self.temporary);
+            let _ = self.tier.tools.files.remove(&self.temporary);
         }
     }
 }
