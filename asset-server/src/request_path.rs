@@ -230,7 +230,12 @@ impl Inner {
                 }
                 Head::Unshared => match fill.take_unshared() {
                     Some(object) => {
-                        return Ok(self.pass_through(request, miss, object, CacheStatus::Bypass));
+                        // RFC 9211 section 2.2: that no variant suited is why it was asked for.
+                        let status = match miss.key == miss.base {
+                            true => CacheStatus::Bypass,
+                            false => CacheStatus::VaryMiss,
+                        };
+                        return Ok(self.pass_through(request, miss, object, status));
                     }
                     None => return self.ask_alone(request, miss, subject).await,
                 },

@@ -124,6 +124,8 @@ fn configuration(origin: SocketAddr) -> Value {
                 "methods": "forward",
             }],
             "disk": {"path": "cache", "size": "64MiB"},
+            // Origins that break off and say 503 are what the cases are about.
+            "origin": {"requests_per_second": 0, "breaker_failures": 0, "attempts": 1},
         },
     })
 }

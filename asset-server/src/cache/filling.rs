@@ -248,7 +248,12 @@ impl Filling {
                 self.ask_for_the_whole().await;
             }
             (Ok(OriginAnswer::NotModified(headers)), Some(entry)) => {
-                self.confirm(entry, &headers, requested, received).await;
+                let status = match status {
+                    CacheStatus::Request => CacheStatus::RequestRevalidated,
+                    _ => CacheStatus::Revalidated,
+                };
+                let moments = (requested, received);
+                self.confirm(entry, &headers, moments, status).await;
             }
             (Ok(OriginAnswer::NotModified(_)), None) => {
                 self.fail(OriginError::Malformed(
@@ -352,8 +357,8 @@ impl Filling {
         &self,
         entry: Arc<Entry>,
         headers: &HeaderMap,
-        requested: SystemTime,
-        received: SystemTime,
+        (requested, received): (SystemTime, SystemTime),
+        status: CacheStatus,
     ) {
         let merged = entry.meta.merged_for_freshness(headers);
         let subject = &self.subject;
@@ -364,10 +369,10 @@ impl Filling {
                 if let Some(disk) = &self.cache.disk {
                     disk.renew(self.key.as_str(), entry.meta.clone());
                 }
-                self.answer_with(entry, CacheStatus::Revalidated);
+                self.answer_with(entry, status);
             }
             Storability::Refuse(_) => {
-                self.announce_entry(entry, CacheStatus::Revalidated);
+                self.announce_entry(entry, status);
                 self.cache.remove(&self.key).await;
             }
         }

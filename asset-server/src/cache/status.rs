@@ -29,8 +29,10 @@ pub enum CacheStatus {
     VaryMiss,
     /// A part of it is in the cache; this request caused the fetch of the rest.
     Partial,
-    /// In the cache, but the request wanted the origin to be asked.
+    /// In the cache, but the request wanted the origin to be asked, and it sent a new version.
     Request,
+    /// In the cache, but the request wanted the origin to be asked, and it confirmed it.
+    RequestRevalidated,
     /// Not a method that a cache answers.
     Method,
     /// Passed through without being stored.
@@ -41,7 +43,7 @@ pub enum CacheStatus {
 
 impl CacheStatus {
     /// How many there are.
-    pub const COUNT: usize = 14;
+    pub const COUNT: usize = 15;
 
     /// All, in the order of their discriminants.
     pub const ALL: [Self; Self::COUNT] = [
@@ -56,6 +58,7 @@ impl CacheStatus {
         Self::VaryMiss,
         Self::Partial,
         Self::Request,
+        Self::RequestRevalidated,
         Self::Method,
         Self::Bypass,
         Self::Error,
@@ -75,6 +78,7 @@ impl CacheStatus {
             Self::VaryMiss => "vary-miss",
             Self::Partial => "partial",
             Self::Request => "request",
+            Self::RequestRevalidated => "request-revalidated",
             Self::Method => "method",
             Self::Bypass => "bypass",
             Self::Error => "error",
@@ -95,6 +99,7 @@ impl CacheStatus {
             Self::VaryMiss => "; fwd=vary-miss",
             Self::Partial => "; fwd=partial",
             Self::Request => "; fwd=request",
+            Self::RequestRevalidated => "; fwd=request; fwd-status=304",
             Self::Method => "; fwd=method",
             Self::Bypass => "; fwd=bypass",
             Self::Error => "; fwd=uri-miss",
