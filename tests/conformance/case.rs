@@ -76,6 +76,10 @@ pub(crate) struct Step {
     pub(crate) expect: Expect,
     /// Instead of a request: purge this, `{key: /suffix}` or `{prefix: /suffix}`.
     pub(crate) purge: Option<Map<String, Value>>,
+    /// Instead of a request: kill the asset server and start it again. Only in `alone`, where no other
+    /// case runs meanwhile.
+    #[serde(default)]
+    pub(crate) restart: bool,
     /// Seconds to wait before the step.
     #[serde(default)]
     pub(crate) wait: f64,
@@ -197,9 +201,12 @@ fn one() -> usize {
     1
 }
 
-/// Reads the whole table, in the order of the files' names. It lives as long as the test.
-pub(crate) fn load() -> &'static [Family] {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance");
+/// Reads the table in a directory, in the order of the files' names: `""`, or `alone` for the cases that
+/// have an asset server for themselves. It lives as long as the test.
+pub(crate) fn load(directory: &str) -> &'static [Family] {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("conformance")
+        .join(directory);
     let mut files: Vec<PathBuf> = std::fs::read_dir(&directory)
         .expect("the table is beside its runner")
         .map(|entry| entry.expect("it can be listed").path())

@@ -4,7 +4,8 @@
 //! and has steps: a request, what the origin answers if it is asked, and what must be true afterwards.
 //! [`case`] has the format. One real `asset-server` process with an HTTP mount at `/` stands between
 //! this test and a scripted origin; all cases run at once, each under a path of its own, first over
-//! plain HTTP/1.1 and then over TLS and HTTP/2.
+//! plain HTTP/1.1 and then over TLS and HTTP/2. The cases in `alone`, which restart the process or fill its
+//! cache, run one after the other with a small one of their own.
 //!
 //! Time is told by `Age` and `Date` rather than waited for. `CONFORMANCE=text` in the environment runs
 //! only the cases whose file, name or clause has that text.
@@ -33,23 +34,39 @@ mod report;
 
 use std::time::Instant;
 
+use case::Family;
 use client::Protocol;
 use origin::Origin;
 use proxy::Proxy;
 
 /// Cases that are to be there at least.
-const CASES: usize = 250;
+const CASES: usize = 540;
+
+/// Bytes of each tier.
+const SIZE: &str = "64MiB";
+
+/// The same for the cases that are alone: so few that something is evicted.
+const SMALL: &str = "1MiB";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_case_of_the_table_holds() {
-    let families = case::load();
+    hold(case::load(""), run::AT_ONCE, SIZE).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_case_that_is_alone_holds() {
+    hold(case::load("alone"), 1, SMALL).await;
+}
+
+/// Runs cases over each protocol, and tells all that fail.
+async fn hold(families: &'static [Family], at_once: usize, size: &str) {
     let only = std::env::var("CONFORMANCE").unwrap_or_default();
     let origin = Origin::start().await;
-    let proxy = Proxy::start(origin.address).await;
+    let proxy = Proxy::start(origin.address, size).await;
     let mut reports = Vec::new();
     for protocol in [Protocol::Http1, Protocol::TlsHttp2] {
         let started = Instant::now();
-        let outcomes = run::all(families, &only, &origin, &proxy, protocol).await;
+        let outcomes = run::all(families, &only, &origin, &proxy, protocol, at_once).await;
         println!("{}", report::table(protocol, &outcomes, started.elapsed()));
         reports.extend(outcomes);
     }
@@ -59,7 +76,7 @@ async fn every_case_of_the_table_holds() {
 
 #[test]
 fn every_heading_has_a_case() {
-    let families = case::load();
+    let families = case::load("");
     let clauses: Vec<&str> = families
         .iter()
         .flat_map(|family| &family.cases)
@@ -73,8 +90,11 @@ fn every_heading_has_a_case() {
 
 #[test]
 fn the_table_is_large_and_its_names_are_unique() {
-    let families = case::load();
-    let cases: Vec<_> = families.iter().flat_map(|family| &family.cases).collect();
+    let cases: Vec<_> = ["", "alone"]
+        .iter()
+        .flat_map(|directory| case::load(directory))
+        .flat_map(|family| &family.cases)
+        .collect();
     assert!(cases.len() >= CASES, "{} cases", cases.len());
     let mut names: Vec<&str> = cases.iter().map(|case| case.name.as_str()).collect();
     names.sort_unstable();

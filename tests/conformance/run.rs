@@ -13,8 +13,8 @@ use crate::expectation::{self, Happened};
 use crate::origin::{Origin, Script};
 use crate::proxy::Proxy;
 
-/// How many cases run at the same time.
-const AT_ONCE: usize = 48;
+/// How many cases run at the same time, unless one of them is to be alone.
+pub(crate) const AT_ONCE: usize = 48;
 
 /// How long something in the background may take; only a failure takes that long.
 const BACKGROUND: Duration = Duration::from_secs(3);
@@ -38,6 +38,7 @@ pub(crate) async fn all(
     origin: &Origin,
     proxy: &Proxy,
     protocol: Protocol,
+    at_once: usize,
 ) -> Vec<Outcome> {
     let client = proxy.client(protocol);
     let cases = families.iter().flat_map(|family| {
@@ -54,7 +55,13 @@ pub(crate) async fn all(
             let path = format!("/{}/{family}/{number}/x", protocol.as_str());
             let client = client.clone();
             async move {
-                let failure = Run::new(path, case, origin, proxy, client).steps().await;
+                // One before may have started another process.
+                let client = match at_once {
+                    1 => proxy.client(protocol),
+                    _ => client,
+                };
+                let run = Run::new(path, case, origin, proxy, (protocol, client));
+                let failure = run.steps().await;
                 Outcome {
                     family,
                     case,
@@ -64,7 +71,7 @@ pub(crate) async fn all(
             }
         })
         .collect();
-    stream::iter(runs).buffered(AT_ONCE).collect().await
+    stream::iter(runs).buffered(at_once).collect().await
 }
 
 struct Run<'a> {
@@ -72,6 +79,7 @@ struct Run<'a> {
     steps: &'static [Step],
     script: Arc<Script>,
     proxy: &'a Proxy,
+    protocol: Protocol,
     client: Client,
     now: SystemTime,
 }
@@ -82,7 +90,7 @@ impl<'a> Run<'a> {
         case: &'static Case,
         origin: &Origin,
         proxy: &'a Proxy,
-        client: Client,
+        (protocol, client): (Protocol, Client),
     ) -> Self {
         // Dates have whole seconds.
         let since = SystemTime::now()
@@ -94,13 +102,14 @@ impl<'a> Run<'a> {
             path,
             steps: &case.steps,
             proxy,
+            protocol,
             client,
             now,
         }
     }
 
     /// The first step that failed, if one did.
-    async fn steps(self) -> Option<(usize, Vec<String>)> {
+    async fn steps(mut self) -> Option<(usize, Vec<String>)> {
         for (number, step) in self.steps.iter().enumerate() {
             tokio::time::sleep(Duration::from_secs_f64(step.wait)).await;
             let started = Instant::now();
@@ -116,7 +125,7 @@ impl<'a> Run<'a> {
         None
     }
 
-    async fn step(&self, number: usize, step: &Step) -> Vec<String> {
+    async fn step(&mut self, number: usize, step: &Step) -> Vec<String> {
         self.script.enter(number);
         if let Some(what) = &step.purge {
             return self
@@ -126,6 +135,11 @@ impl<'a> Run<'a> {
                 .err()
                 .into_iter()
                 .collect();
+        }
+        if step.restart {
+            self.proxy.restart().await;
+            self.client = self.proxy.client(self.protocol);
+            return Vec::new();
         }
         let clients =
             (0..step.times).map(|_| self.client.send(&self.path, &step.request, self.now));

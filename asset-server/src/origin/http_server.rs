@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use http::header::{
     ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HOST, IF_MATCH, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, RANGE, RETRY_AFTER, USER_AGENT, VIA,
+    IF_NONE_MATCH, RANGE, RETRY_AFTER, USER_AGENT,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyDataStream, BodyExt, Empty};
@@ -97,8 +97,6 @@ impl HttpOrigin {
         headers
             .entry(USER_AGENT)
             .or_insert(HeaderValue::from_static("asset-server"));
-        // RFC 9110 section 7.6.3: whoever passes a message on says so.
-        headers.append(VIA, HeaderValue::from_static("1.1 asset-server"));
         headers.remove(HOST); // the client sets it from the URL
         self.client
             .request(request)

@@ -6,10 +6,10 @@ use std::time::SystemTime;
 
 use http::header::{
     ACCEPT_ENCODING, HOST, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
-    IF_UNMODIFIED_SINCE, RANGE,
+    IF_UNMODIFIED_SINCE, RANGE, VIA,
 };
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
 
 use super::Miss;
 use crate::cache::coalesce::Role;
@@ -56,6 +56,13 @@ pub(super) fn passed_on(request: &Parts, mount: &Mount) -> Asked {
     let mut headers = request.headers.clone();
     remove_connection_fields(&mut headers);
     headers.remove(HOST);
+    // RFC 9110 section 7.6.3: whoever passes a message on says so, and in which version it came.
+    let via = match request.version {
+        Version::HTTP_2 => "2.0 asset-server",
+        Version::HTTP_10 => "1.0 asset-server",
+        _ => "1.1 asset-server",
+    };
+    headers.append(VIA, HeaderValue::from_static(via));
     if let Some(codings) = vary::normalized_accept_encoding(&request.headers) {
         headers.insert(ACCEPT_ENCODING, codings);
     }
