@@ -84,12 +84,16 @@ impl Cache {
             },
         };
         let budget = (config.memory.size / 2).max(config.memory.max_object) / BUDGET_UNIT;
+        let memory = MemoryTier::new(
+            config.memory.size,
+            config.memory.max_object,
+            metrics.memory_evictions.clone(),
+        );
+        if let Some(disk) = &disk {
+            disk.when_a_file_leaves(memory.closer());
+        }
         Ok(Self {
-            memory: MemoryTier::new(
-                config.memory.size,
-                config.memory.max_object,
-                metrics.memory_evictions.clone(),
-            ),
+            memory,
             disk,
             fills: Coalesce::default(),
             uncacheable: memory::expiring(UNCACHEABLE_KEYS, UNCACHEABLE_FOR),

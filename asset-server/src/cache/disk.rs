@@ -28,7 +28,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use prometheus::IntCounter;
@@ -86,6 +86,15 @@ pub enum OpenError {
     },
 }
 
+/// What is called for each file that leaves.
+struct Left(Box<dyn Fn(&str, u64) + Send + Sync>);
+
+impl std::fmt::Debug for Left {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Left")
+    }
+}
+
 /// What the tier and its writers have in common.
 #[derive(Debug)]
 struct Shared {
@@ -96,6 +105,7 @@ struct Shared {
     /// Files that left the index and could not be deleted: a start must not take them for new.
     undeleted: Mutex<Vec<u64>>,
     last_id: AtomicU64,
+    left: OnceLock<Left>,
     counters: DiskCounters,
     /// Held for as long as the tier is used; the kernel lets go of it however the process ends.
     _lock: File,
@@ -150,6 +160,7 @@ impl DiskTier {
             journal: Journal::open(directory, files),
             renewed: Renewed::default(),
             undeleted: Mutex::new(recovery.undeleted),
+            left: OnceLock::new(),
             last_id: AtomicU64::new(recovery.last_id.max(now.as_nanos() as u64)),
             counters,
             _lock: lock,
@@ -198,6 +209,12 @@ impl DiskTier {
                 None
             }
         }
+    }
+
+    /// Calls `left` with the key and the id of each file that leaves the tier, so that nobody keeps it
+    /// open: a deleted file takes its room on the device until it is closed.
+    pub fn when_a_file_leaves(&self, left: impl Fn(&str, u64) + Send + Sync + 'static) {
+        let _ = self.0.left.set(Left(Box::new(left)));
     }
 
     /// Whether there is a file for a path, without opening it.
@@ -298,6 +315,9 @@ impl Shared {
     fn delete<'a>(&self, files: impl Iterator<Item = &'a Known> + Clone) {
         self.renewed.forget(files.clone().map(|file| file.id));
         for file in files {
+            if let Some(Left(left)) = self.left.get() {
+                left(&file.key, file.id);
+            }
             let path = path_of(&self.directory, file.id, OBJECT);
             if let Err(error) = self.tools.files.remove(&path)
                 && error.kind() != io::ErrorKind::NotFound

@@ -9,7 +9,7 @@ use std::time::Duration;
 pub(crate) use moka::sync::Cache as Moka;
 use prometheus::IntCounter;
 
-use super::entry::Entry;
+use super::entry::{Content, Entry};
 use super::key::CacheKey;
 
 /// What moka itself, the key and two `Arc`s cost per entry, in bytes; measured on a million entries.
@@ -75,6 +75,22 @@ impl MemoryTier {
     pub fn insert_open_file(&self, key: CacheKey, entry: Arc<Entry>) {
         self.objects.invalidate(key.as_str());
         self.open_files.insert(key, entry);
+    }
+
+    /// Closes the file of a key and an id, if it is kept open here.
+    pub fn closer(&self) -> impl Fn(&str, u64) + Send + Sync + 'static {
+        let open_files = self.open_files.clone();
+        move |path, id| {
+            let is_it = |entry: &Arc<Entry>| match &entry.content {
+                Content::Disk(object) => object.id() == id,
+                Content::Memory(_) => false,
+            };
+            if open_files.get(path).as_ref().is_some_and(is_it) {
+                open_files.invalidate(path);
+                // What was invalidated is kept until then.
+                open_files.run_pending_tasks();
+            }
+        }
     }
 
     /// Removes one entry; whether there was one.

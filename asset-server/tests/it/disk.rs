@@ -378,3 +378,27 @@ async fn a_reader_of_a_large_file_lets_others_have_their_turn() {
     let turns = turns.load(Ordering::Relaxed) - before;
     assert!(turns >= pieces - 1, "{turns} turns in {pieces} pieces");
 }
+
+/// Files of `directory` that are deleted but still open here, so that they take their room.
+fn deleted_but_open(directory: &Path) -> usize {
+    let open = fs::read_dir("/proc/self/fd").expect("a directory");
+    open.filter_map(|link| fs::read_link(link.ok()?.path()).ok())
+        .filter(|file| file.starts_with(directory) && file.to_string_lossy().ends_with("(deleted)"))
+        .count()
+}
+
+#[tokio::test]
+async fn a_file_that_was_evicted_is_not_kept_open() {
+    let store = Store::start().await;
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let mut config = with_disk(config(store.config()), directory.path());
+    config.memory.max_object = 1000;
+    config.disk.as_mut().expect("a disk").size = 1 << 20;
+    let server = start(config).await;
+    for number in 0..20 {
+        store.put(&format!("{number}"), &noise(number, 200_000));
+        get(&server, &format!("/assets/{number}"), &[]).await;
+        eventually(|| (1..=5).contains(&stored(directory.path()))).await;
+    }
+    eventually(|| deleted_but_open(directory.path()) == 0).await;
+}

@@ -90,6 +90,11 @@ pub struct Waiting {
 }
 
 impl DiskObject {
+    /// The number of its file.
+    pub fn id(&self) -> u64 {
+        self.header.id
+    }
+
     /// Verifies an open file against what the index knows of it. Blocks.
     pub(super) fn open(
         file: File,
