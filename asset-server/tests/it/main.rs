@@ -7,6 +7,8 @@ mod coalescing;
 mod disk;
 mod failover;
 mod freshness;
+mod hostile_origins;
+mod hostile_requests;
 mod origin_care;
 mod origins;
 mod process;

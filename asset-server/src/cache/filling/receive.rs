@@ -219,7 +219,9 @@ impl Filling {
                     return;
                 }
             }
-            let missing = length.map_or(0, |length| length.saturating_sub(intake.arrived()));
+            // Of what does not say how long it is, as much again: it may never end.
+            let arrived = intake.arrived();
+            let missing = length.map_or(arrived, |length| length.saturating_sub(arrived));
             if missing > ABANDON_ABOVE && self.nobody_reads() {
                 {
                     self.broken(&OriginError::Body("every reader has left".into()));
