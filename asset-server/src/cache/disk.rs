@@ -87,7 +87,9 @@ pub enum OpenError {
 }
 
 /// What is called for each file that leaves.
-struct Left(Box<dyn Fn(&str, u64) + Send + Sync>);
+struct Left(Box<LeftFn>);
+
+type LeftFn = dyn Fn(&str, u64) + Send + Sync;
 
 impl std::fmt::Debug for Left {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
