@@ -3,6 +3,7 @@
 //! [`ConfigFile`] is the same thing as an operator writes it, and [`ConfigFile::resolve`] leads from
 //! one to the other. A program that embeds the cache may also fill in a [`Config`] itself.
 
+mod archive;
 mod file;
 mod standalone;
 
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serving::secret::Secret;
 
 pub use file::{
-    ConfigFile, CredentialsFile, DirectoryFile, DiskFile, HttpFile, MemoryFile, MountFile,
+    ArchiveFile, ConfigFile, CredentialsFile, DirectoryFile, DiskFile, HttpFile, MemoryFile, MountFile,
     OriginFile, OriginLimitsFile, S3File,
 };
 
@@ -45,6 +46,8 @@ pub struct Mount {
     pub path: String,
     /// Where the objects are authoritative.
     pub origin: Origin,
+    /// Where `asset-server archive` moves old objects: a bucket or a directory, never an HTTP server.
+    pub archive: Option<Origin>,
     /// Freshness of an object whose origin states none.
     pub default_ttl: Duration,
     /// How long "no such object" is remembered.

@@ -1,6 +1,6 @@
 //! Where objects are authoritative. One trait, three kinds, and the care that all of them get.
 
-mod directory;
+pub(crate) mod directory;
 mod error;
 mod guarded;
 mod health;

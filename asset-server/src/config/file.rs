@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serving::config::Invalid;
 use serving::units::{ByteSize, Duration};
 
+pub use super::archive::ArchiveFile;
 use super::{Addressing, Config, Credentials, Disk, Memory, Mount, Origin, OriginLimits, S3};
 
 /// The asset part of a configuration file.
@@ -46,6 +47,9 @@ pub struct MountFile {
     pub path: String,
     /// Where the objects are authoritative.
     pub origin: OriginFile,
+    /// Where `asset-server archive` moves old objects.
+    #[serde(default)]
+    pub archive: Option<ArchiveFile>,
     /// How long an object is fresh when its origin does not say.
     #[serde(default = "default_ttl")]
     pub default_ttl: Duration,
@@ -280,9 +284,15 @@ impl MountFile {
                 path: directory.join(local.path),
             },
         };
+        let archive = self
+            .archive
+            .map(|archive| archive.resolve(directory, &origin))
+            .transpose()
+            .map_err(|e| e.within("archive"))?;
         Ok(Mount {
             path: self.path,
             origin,
+            archive,
             default_ttl: self.default_ttl.get(),
             negative_ttl: self.negative_ttl.get(),
             stale_if_error: self.stale_if_error.get(),
@@ -291,7 +301,7 @@ impl MountFile {
 }
 
 impl S3File {
-    fn resolve(self, directory: &Path) -> Result<S3, Invalid> {
+    pub(super) fn resolve(self, directory: &Path) -> Result<S3, Invalid> {
         web_url("endpoint", &self.endpoint)?;
         if self.bucket.is_empty() || self.bucket.contains('/') {
             return Err(Invalid::new("bucket", "must be the name of a bucket"));

@@ -124,17 +124,20 @@ fn open(root: &Path, key: &str) -> Result<Option<(File, Metadata)>, OriginError>
 }
 
 /// A file has no version but its times, size and number; together they are as strong as it gets.
-fn headers_of(metadata: &Metadata) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    let tag = format!(
+pub(crate) fn entity_tag(metadata: &Metadata) -> String {
+    format!(
         "\"{:x}-{:x}-{:x}-{:x}\"",
         metadata.ino(),
         metadata.len(),
         metadata.mtime(),
         metadata.mtime_nsec()
-    );
+    )
+}
+
+fn headers_of(metadata: &Metadata) -> HeaderMap {
+    let mut headers = HeaderMap::new();
     let modified = metadata.modified().map(httpdate::fmt_http_date);
-    if let Ok(tag) = HeaderValue::try_from(tag) {
+    if let Ok(tag) = HeaderValue::try_from(entity_tag(metadata)) {
         headers.insert(ETAG, tag);
     }
     if let Some(modified) = modified
