@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use serving::secret::Secret;
 
 pub use file::{
-    ArchiveFile, ConfigFile, CredentialsFile, DirectoryFile, DiskFile, HttpFile, MemoryFile, MountFile,
-    OriginFile, OriginLimitsFile, S3File,
+    ArchiveFile, ConfigFile, CredentialsFile, DirectoryFile, DiskFile, HttpFile, MemoryFile,
+    MountFile, OriginFile, OriginLimitsFile, S3File,
 };
 
 pub use standalone::{

@@ -35,6 +35,11 @@ pub mod respond;
 
 pub mod store;
 
+pub mod archive;
+
+pub mod warm;
+
+pub mod pace;
 
 mod error;
 

@@ -4,7 +4,7 @@ pub(crate) mod directory;
 mod error;
 mod guarded;
 mod health;
-mod http_server;
+pub(crate) mod http_server;
 mod s3;
 
 use std::pin::Pin;

@@ -31,6 +31,7 @@ use futures_util::future::BoxFuture;
 
 pub use attributes::Attributes;
 pub use directory::DirectoryStore;
+pub(crate) use directory::attributes_of;
 pub use error::StoreError;
 pub use s3::S3Store;
 pub use upload::{Upload, UploadError, Uploaded};

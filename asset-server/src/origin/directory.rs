@@ -18,6 +18,7 @@ use super::{
     Origin, OriginAnswer, OriginBody, OriginError, OriginObject, OriginRequest, Validator, Want,
     no_body,
 };
+use crate::store::{RESERVED, attributes_of};
 
 /// Bytes read from a file at a time.
 const READ: u64 = 256 << 10;
@@ -62,7 +63,11 @@ fn answer(root: &Path, request: &OriginRequest) -> Result<OriginAnswer, OriginEr
     let Some((file, metadata)) = open(root, &request.key)? else {
         return Ok(OriginAnswer::NotFound);
     };
-    let headers = headers_of(&metadata);
+    let mut headers = headers_of(&metadata);
+    // What an archived object was called when it was in a bucket.
+    if let Ok(root) = root.canonicalize() {
+        headers.extend(attributes_of(&root, &request.key, &metadata));
+    }
     let etag = headers.get(ETAG);
     if request.only_if.is_some() && request.only_if.as_ref() != etag {
         return Err(OriginError::Changed);
@@ -98,6 +103,9 @@ fn answer(root: &Path, request: &OriginRequest) -> Result<OriginAnswer, OriginEr
 /// `None` if there is no such file in the directory, or the path leads out of it.
 fn open(root: &Path, key: &str) -> Result<Option<(File, Metadata)>, OriginError> {
     let failed = |error: io::Error| OriginError::Unreachable(error.into());
+    if key.starts_with(RESERVED) {
+        return Ok(None);
+    }
     let root = root.canonicalize().map_err(|_| missing())?;
     let path = match root.join(key).canonicalize() {
         Ok(path) if path.starts_with(&root) => path,

@@ -23,7 +23,7 @@ use super::{
 use crate::config::OriginLimits;
 
 /// RFC 3986 section 3.3: what a path may hold as it is. Everything else is encoded, `%` included.
-const PATH: &AsciiSet = &NON_ALPHANUMERIC
+pub(crate) const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'/')
     .remove(b'-')
     .remove(b'.')
@@ -44,27 +44,13 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'@');
 
 pub(super) struct HttpOrigin {
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    client: HttpClient,
     base: String,
 }
 
 impl HttpOrigin {
     pub(super) fn new(url: &Uri, limits: &OriginLimits) -> Result<Self, ConnectError> {
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(limits.connect_timeout));
-        let connector = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_provider_and_native_roots(rustls::crypto::aws_lc_rs::default_provider())
-            .map_err(ConnectError::Roots)?
-            .https_or_http()
-            .enable_http1()
-            .enable_http2()
-            .wrap_connector(connector);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_max_idle_per_host(limits.max_concurrency)
-            .build(connector);
+        let client = client(limits.connect_timeout, limits.max_concurrency)?;
         Ok(Self {
             client,
             base: url.to_string(),
@@ -164,6 +150,31 @@ impl Origin for HttpOrigin {
             }
         })
     }
+}
+
+/// What asks an HTTP server: an origin, or a cache that is to be warmed.
+pub(crate) type HttpClient = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
+
+/// A client that keeps up to `idle` connections to each host.
+pub(crate) fn client(
+    connect_timeout: std::time::Duration,
+    idle: usize,
+) -> Result<HttpClient, ConnectError> {
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(connect_timeout));
+    let connector = hyper_rustls::HttpsConnectorBuilder::new()
+        .with_provider_and_native_roots(rustls::crypto::aws_lc_rs::default_provider())
+        .map_err(ConnectError::Roots)?
+        .https_or_http()
+        .enable_http1()
+        .enable_http2()
+        .wrap_connector(connector);
+    Ok(Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_max_idle_per_host(idle)
+        .build(connector))
 }
 
 /// Some stores answer a range with other bytes than were asked for.

@@ -135,7 +135,11 @@ fn hex(text: &[u8]) -> Option<Vec<u8>> {
     if text.len() != 64 {
         return None;
     }
-    let digit = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    let digit = |b: u8| {
+        char::from(b)
+            .to_digit(16)
+            .and_then(|d| u8::try_from(d).ok())
+    };
     text.chunks_exact(2)
         .map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?))
         .collect()
@@ -165,7 +169,11 @@ impl Checker {
             Algorithm::Crc64Nvme => State::Crc(crc_fast::Digest::new(CrcAlgorithm::Crc64Nvme)),
         };
         let checks = expected.0.iter();
-        Self(checks.map(|(kind, bytes)| (*kind, bytes.clone(), state(*kind))).collect())
+        Self(
+            checks
+                .map(|(kind, bytes)| (*kind, bytes.clone(), state(*kind)))
+                .collect(),
+        )
     }
 
     /// The next bytes of the body.

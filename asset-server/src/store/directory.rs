@@ -27,7 +27,7 @@ use super::{
 use crate::origin::directory::entity_tag;
 use sidecar::{Checked, Sidecar};
 
-pub use path::relative_path;
+use path::relative_path;
 pub(crate) use sidecar::attributes_of;
 
 /// Bytes read from a file at a time.
@@ -132,7 +132,10 @@ impl ObjectStore for DirectoryStore {
             let mut found = open(root, &from)?.ok_or(StoreError::Changed)?;
             let mut temporary = Temporary::create(root)?;
             io::copy(&mut found.file, &mut temporary.file)?;
-            let parts = found.sidecar.map(|sidecar| sidecar.parts).unwrap_or_default();
+            let parts = found
+                .sidecar
+                .map(|sidecar| sidecar.parts)
+                .unwrap_or_default();
             let attributes = found.head.attributes;
             place(root, temporary, &to, attributes, parts, &condition).map(|_| ())
         })
@@ -179,7 +182,10 @@ impl ObjectStore for DirectoryStore {
         let upload = upload.clone();
         self.blocking(move |root| {
             let written = uploads::written(root, &upload)?;
-            Ok(written.into_values().map(|written| written.part()).collect())
+            Ok(written
+                .into_values()
+                .map(|written| written.part())
+                .collect())
         })
     }
 
@@ -254,30 +260,33 @@ fn open(root: &Path, key: &str) -> Result<Option<Found>, StoreError> {
 fn read(file: File, range: Range<u64>, checked: Option<Checked>) -> StoreBody {
     let file = Arc::new(file);
     let state = (range.start, checked);
-    Box::pin(futures_util::stream::try_unfold(state, move |(at, checked)| {
-        let file = file.clone();
-        let end = range.end;
-        async move {
-            if at >= end {
-                return match checked.map(Checked::finish) {
-                    Some(Err(error)) => Err(error),
-                    _ => Ok(None),
-                };
+    Box::pin(futures_util::stream::try_unfold(
+        state,
+        move |(at, checked)| {
+            let file = file.clone();
+            let end = range.end;
+            async move {
+                if at >= end {
+                    return match checked.map(Checked::finish) {
+                        Some(Err(error)) => Err(error),
+                        _ => Ok(None),
+                    };
+                }
+                let count = (end - at).min(READ);
+                let read = tokio::task::spawn_blocking(move || {
+                    let mut bytes = vec![0; usize::try_from(count).unwrap_or(0)];
+                    file.read_exact_at(&mut bytes, at)?;
+                    let checked = checked.map(|checked| checked.update(&bytes)).transpose()?;
+                    Ok((Bytes::from(bytes), (at + count, checked)))
+                });
+                match read.await {
+                    Ok(Ok(read)) => Ok(Some(read)),
+                    Ok(Err(error)) => Err(error),
+                    Err(panic) => Err(StoreError::Body(panic.into())),
+                }
             }
-            let count = (end - at).min(READ);
-            let read = tokio::task::spawn_blocking(move || {
-                let mut bytes = vec![0; usize::try_from(count).unwrap_or(0)];
-                file.read_exact_at(&mut bytes, at)?;
-                let checked = checked.map(|checked| checked.update(&bytes)).transpose()?;
-                Ok((Bytes::from(bytes), (at + count, checked)))
-            });
-            match read.await {
-                Ok(Ok(read)) => Ok(Some(read)),
-                Ok(Err(error)) => Err(error),
-                Err(panic) => Err(StoreError::Body(panic.into())),
-            }
-        }
-    }))
+        },
+    ))
 }
 
 // === writing ===

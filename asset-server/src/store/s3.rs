@@ -175,7 +175,9 @@ impl ObjectStore for S3Store {
         version: Option<&'a str>,
     ) -> Asked<'a, Option<(ObjectHead, StoreBody)>> {
         Box::pin(async move {
-            let lines = range.as_ref().map(|r| format!("bytes={}-{}", r.start, r.end.saturating_sub(1)));
+            let lines = range
+                .as_ref()
+                .map(|r| format!("bytes={}-{}", r.start, r.end.saturating_sub(1)));
             let asked = self
                 .client
                 .get_object()

@@ -18,8 +18,8 @@ use super::digest::{DigestError, Expected};
 use super::part_size::{self, SINGLE};
 use super::{Attributes, Condition, ObjectStore, StoreError};
 use crate::origin::Source;
-use cut::Cut;
-use in_flight::InFlight;
+pub(crate) use cut::Cut;
+pub(crate) use in_flight::InFlight;
 
 /// One object to be written.
 #[derive(Clone, Debug, Default)]
@@ -107,7 +107,9 @@ impl Upload {
         let parts = part_size::parts(self.length).ok_or(UploadError::TooLarge)?;
         self.look_first(&*store).await?;
         let mut cut = Cut::new(body, self.length, &self.expected);
-        let first = cut.next(SINGLE.max(parts.size(1).unwrap_or(SINGLE))).await?;
+        let first = cut
+            .next(SINGLE.max(parts.size(1).unwrap_or(SINGLE)))
+            .await?;
         if cut.is_over().await? {
             let size = cut.finish()?;
             let put = store.put(&self.key, &self.attributes, first, &self.condition);

@@ -3,9 +3,12 @@
 
 mod support;
 
+mod archive;
 mod coalescing;
 mod disk;
 mod freshness;
 mod origins;
 mod process;
 mod requests;
+mod warm;
+mod writes;

@@ -16,13 +16,25 @@ fn headers(lines: &[(&str, &str)]) -> HeaderMap {
 const OF_123456789: [(&str, &str); 9] = [
     ("content-md5", "JfnnlDI7RTiF9RgfG2JNCw=="),
     ("x-amz-checksum-sha1", "98O8HYCOBHMq32eZZczDTKeuNEE="),
-    ("x-amz-checksum-sha256", "FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSOsiU="),
+    (
+        "x-amz-checksum-sha256",
+        "FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSOsiU=",
+    ),
     ("x-amz-checksum-crc32", "y/Q5Jg=="),
     ("x-amz-checksum-crc32c", "4waSgw=="),
     ("x-amz-checksum-crc64nvme", "rosUhgp5mIg="),
-    ("content-digest", "md5=:AAAA:, sha-256=:FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSOsiU=:"),
-    ("repr-digest", "sha-256=:FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSOsiU=:;x=1"),
-    ("x-amz-content-sha256", "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225"),
+    (
+        "content-digest",
+        "md5=:AAAA:, sha-256=:FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSOsiU=:",
+    ),
+    (
+        "repr-digest",
+        "sha-256=:FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSOsiU=:;x=1",
+    ),
+    (
+        "x-amz-content-sha256",
+        "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225",
+    ),
 ];
 
 #[test]
@@ -51,7 +63,10 @@ fn what_is_no_checksum_is_refused_and_what_is_unknown_ignored() {
         ("x-amz-checksum-crc32", ""),
     ] {
         let refused = Expected::of(&headers(&[(name, value)]));
-        assert!(matches!(refused, Err(DigestError::Malformed(_))), "{name}: {value}");
+        assert!(
+            matches!(refused, Err(DigestError::Malformed(_))),
+            "{name}: {value}"
+        );
     }
     for (name, value) in [
         ("content-digest", "unixsum=:AAAA:, \"odd\", x"),

@@ -9,7 +9,7 @@ const LONGEST_NAME: usize = 255;
 
 /// The path of a key under the store's directory. S3 has keys that no path can stand for: those with
 /// empty, `.` or `..` segments, which file systems would take for another key.
-pub fn relative_path(key: &str) -> Result<PathBuf, StoreError> {
+pub(super) fn relative_path(key: &str) -> Result<PathBuf, StoreError> {
     if let Some(rest) = key.strip_prefix(RESERVED)
         && !rest.starts_with("records/")
     {
@@ -55,7 +55,17 @@ mod tests {
     #[test]
     fn keys_that_no_file_can_have_are_refused() {
         let long = "x".repeat(256);
-        for key in ["", "/", "a//b", "a/", "../a", "a/./b", ".edge/objects/x", "a\0", &long] {
+        for key in [
+            "",
+            "/",
+            "a//b",
+            "a/",
+            "../a",
+            "a/./b",
+            ".edge/objects/x",
+            "a\0",
+            &long,
+        ] {
             assert!(relative_path(key).is_err(), "{key:?}");
         }
         for key in ["a", "a/b.txt", ".edges", ".edge/records/x", "a b/…"] {

@@ -56,7 +56,10 @@ pub(super) fn write(
     let temporary = Temporary::create(root)?;
     (&temporary.file).write_all(&text)?;
     temporary.file.sync_all()?;
-    std::fs::rename(&temporary.path, folder.join(format!("{name}{}", version(metadata))))?;
+    std::fs::rename(
+        &temporary.path,
+        folder.join(format!("{name}{}", version(metadata))),
+    )?;
     sync(&folder)
 }
 
@@ -135,7 +138,9 @@ impl Checked {
     pub(super) fn update(mut self, mut bytes: &[u8]) -> Result<Self, StoreError> {
         while self.known && !bytes.is_empty() {
             let (left, _) = self.current.as_mut().ok_or(FLIPPED)?;
-            let count = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+            let count = usize::try_from(*left)
+                .unwrap_or(usize::MAX)
+                .min(bytes.len());
             let (now, later) = bytes.split_at(count);
             self.md5.update(now);
             *left -= count as u64;

@@ -60,15 +60,26 @@ async fn conditions_protect_what_is_there() {
         let (store, none) = (store.clone(), none.clone());
         async move { store.put("k", &none, Bytes::from(body), &condition).await }
     };
-    let first = put("one", Condition::Absent).await.expect("written").expect("a tag");
+    let first = put("one", Condition::Absent)
+        .await
+        .expect("written")
+        .expect("a tag");
     let refused = |result: Result<Option<String>, StoreError>| {
-        assert!(matches!(result, Err(StoreError::Precondition)), "{result:?}");
+        assert!(
+            matches!(result, Err(StoreError::Precondition)),
+            "{result:?}"
+        );
     };
     refused(put("two", Condition::Absent).await);
     refused(put("two", Condition::Match("\"other\"".into())).await);
-    let second = put("two", Condition::Match(first.clone())).await.expect("written");
+    let second = put("two", Condition::Match(first.clone()))
+        .await
+        .expect("written");
     let deleted = store.delete("k", Some(&first)).await;
-    assert!(matches!(deleted, Err(StoreError::Precondition)), "{deleted:?}");
+    assert!(
+        matches!(deleted, Err(StoreError::Precondition)),
+        "{deleted:?}"
+    );
     assert_eq!(body(&store, "k").await.expect("whole"), b"two");
     store.delete("k", second.as_deref()).await.expect("deleted");
     assert!(store.head("k").await.expect("asked").is_none());
@@ -92,7 +103,10 @@ async fn a_flipped_bit_is_noticed_by_who_reads_the_whole() {
 #[tokio::test]
 async fn parts_become_one_object_and_survive_until_then() {
     let (_directory, store) = store();
-    let upload = store.begin_upload("big/one", &described()).await.expect("begun");
+    let upload = store
+        .begin_upload("big/one", &described())
+        .await
+        .expect("begun");
     let mut parts = Vec::new();
     for (number, offset, text) in [(2, 3, "def"), (1, 0, "abc")] {
         let part = store.upload_part(&upload, number, offset, Bytes::from(text));
@@ -101,15 +115,23 @@ async fn parts_become_one_object_and_survive_until_then() {
     assert!(store.head("big/one").await.expect("asked").is_none());
     parts.sort_by_key(|part| part.number);
     assert_eq!(store.list_parts(&upload).await.expect("listed"), parts);
-    let short = store.complete_upload(&upload, &parts[1..], &Condition::Always).await;
+    let short = store
+        .complete_upload(&upload, &parts[1..], &Condition::Always)
+        .await;
     assert!(matches!(short, Err(StoreError::Malformed(_))), "{short:?}");
     let complete = store.complete_upload(&upload, &parts, &Condition::Absent);
     complete.await.expect("complete");
     assert_eq!(body(&store, "big/one").await.expect("whole"), b"abcdef");
     let gone = store.list_parts(&upload).await;
     assert!(matches!(gone, Err(StoreError::NoUpload)), "{gone:?}");
-    let strange = UploadRef { key: "x".into(), id: "../../etc".into() };
-    assert!(matches!(store.list_parts(&strange).await, Err(StoreError::NoUpload)));
+    let strange = UploadRef {
+        key: "x".into(),
+        id: "../../etc".into(),
+    };
+    assert!(matches!(
+        store.list_parts(&strange).await,
+        Err(StoreError::NoUpload)
+    ));
 }
 
 #[cfg(unix)]
@@ -121,8 +143,12 @@ async fn links_and_strange_keys_lead_nowhere() {
     std::os::unix::fs::symlink(outside.path(), directory.path().join("way")).expect("a link");
     assert!(store.head("way/secret").await.expect("asked").is_none());
     let none = Attributes::default();
-    let through = store.put("way/new", &none, Bytes::new(), &Condition::Always).await;
+    let through = store
+        .put("way/new", &none, Bytes::new(), &Condition::Always)
+        .await;
     assert!(matches!(through, Err(StoreError::Key(_))), "{through:?}");
-    let up = store.put("../new", &none, Bytes::new(), &Condition::Always).await;
+    let up = store
+        .put("../new", &none, Bytes::new(), &Condition::Always)
+        .await;
     assert!(matches!(up, Err(StoreError::Key(_))), "{up:?}");
 }

@@ -119,7 +119,11 @@ pub(super) fn written(
     Ok(lines
         .lines()
         .filter_map(Written::parse)
-        .filter(|part| part.offset.checked_add(part.size).is_some_and(|end| end <= length))
+        .filter(|part| {
+            part.offset
+                .checked_add(part.size)
+                .is_some_and(|end| end <= length)
+        })
         .map(|part| (part.number, part))
         .collect())
 }

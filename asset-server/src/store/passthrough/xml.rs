@@ -23,10 +23,14 @@ pub struct XmlError(&'static str);
 pub fn completion(body: &[u8]) -> Result<Vec<Part>, XmlError> {
     let text = std::str::from_utf8(body).map_err(|_| XmlError("not UTF-8"))?;
     let mut reader = Reader::from_str(text);
-    let (mut parts, mut path, mut value) = (Vec::<Part>::new(), Vec::<String>::new(), String::new());
+    let (mut parts, mut path, mut value) =
+        (Vec::<Part>::new(), Vec::<String>::new(), String::new());
     let (mut number, mut etag) = (None, None);
     loop {
-        match reader.read_event().map_err(|_| XmlError("not well-formed"))? {
+        match reader
+            .read_event()
+            .map_err(|_| XmlError("not well-formed"))?
+        {
             Event::Start(start) => {
                 if path.len() > 3 {
                     return Err(XmlError("too deep"));
@@ -144,7 +148,10 @@ mod tests {
             <Part><PartNumber> 3 </PartNumber><ETag>\"b\"</ETag><ChecksumCRC32>x</ChecksumCRC32></Part>\
             </CompleteMultipartUpload>";
         let parts = completion(good.as_bytes()).expect("parts");
-        let seen: Vec<_> = parts.iter().map(|p| (p.number, p.etag.as_deref())).collect();
+        let seen: Vec<_> = parts
+            .iter()
+            .map(|p| (p.number, p.etag.as_deref()))
+            .collect();
         assert_eq!(seen, [(1, Some("\"a\"")), (3, Some("\"b\""))]);
         for bad in [
             "",
@@ -163,7 +170,10 @@ mod tests {
 
     #[test]
     fn answers_escape_what_a_key_may_hold() {
-        let upload = UploadRef { key: "a&b<c>".into(), id: "i".into() };
+        let upload = UploadRef {
+            key: "a&b<c>".into(),
+            id: "i".into(),
+        };
         assert!(initiated("b", &upload).contains("<Key>a&amp;b&lt;c&gt;</Key>"));
     }
 

@@ -55,8 +55,10 @@ where
         (Some(status), _) if status >= 400 => StoreError::Status { status, code },
         _ => StoreError::Unreachable(match error {
             SdkError::TimeoutError(_) => "no answer in time".into(),
-            SdkError::DispatchFailure(failure) if failure.is_timeout() => "no answer in time".into(),
-            error => Box::new(DisplayErrorContext(error)),
+            SdkError::DispatchFailure(failure) if failure.is_timeout() => {
+                "no answer in time".into()
+            }
+            error => DisplayErrorContext(error).to_string().into(),
         }),
     }
 }

@@ -10,8 +10,8 @@ use http_body_util::StreamBody;
 use tokio::sync::mpsc;
 
 use super::failure::failure;
-use super::{S3Store, describe, headers};
 use super::{DateTime, DateTimeFormat};
+use super::{S3Store, describe, headers};
 use crate::store::passthrough::Piece;
 use crate::store::{Attributes, Condition, Part, StoreError, UploadRef};
 
@@ -26,7 +26,9 @@ impl S3Store {
             .send()
             .await
             .map_err(failure)?;
-        let id = answer.upload_id().ok_or(StoreError::Malformed("an upload without id"))?;
+        let id = answer
+            .upload_id()
+            .ok_or(StoreError::Malformed("an upload without id"))?;
         Ok(UploadRef {
             key: key.to_owned(),
             id: id.to_owned(),
@@ -117,7 +119,11 @@ impl S3Store {
             .bucket(&self.bucket)
             .key(self.full(&upload.key))
             .upload_id(&upload.id)
-            .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts.collect())).build())
+            .multipart_upload(
+                CompletedMultipartUpload::builder()
+                    .set_parts(Some(parts.collect()))
+                    .build(),
+            )
             .set_if_match(if_match)
             .set_if_none_match(if_none_match)
             .send()
@@ -128,7 +134,10 @@ impl S3Store {
 
     pub(super) async fn abort(&self, upload: &UploadRef) -> Result<(), StoreError> {
         let request = self.client.abort_multipart_upload().bucket(&self.bucket);
-        let sent = request.key(self.full(&upload.key)).upload_id(&upload.id).send();
+        let sent = request
+            .key(self.full(&upload.key))
+            .upload_id(&upload.id)
+            .send();
         match sent.await.map_err(failure) {
             Ok(_) | Err(StoreError::NoUpload) => Ok(()),
             Err(error) => Err(error),

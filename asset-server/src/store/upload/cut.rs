@@ -7,7 +7,7 @@ use super::UploadError;
 use crate::origin::Source;
 use crate::store::digest::{Checker, Expected};
 
-pub(super) struct Cut<S> {
+pub(crate) struct Cut<S> {
     body: S,
     /// Read, and not yet part of a part.
     rest: Bytes,
@@ -22,7 +22,7 @@ where
     S: Stream<Item = Result<Bytes, E>> + Unpin,
     E: Into<Source>,
 {
-    pub(super) fn new(body: S, announced: Option<u64>, expected: &Expected) -> Self {
+    pub(crate) fn new(body: S, announced: Option<u64>, expected: &Expected) -> Self {
         Self {
             body,
             rest: Bytes::new(),
@@ -34,10 +34,10 @@ where
     }
 
     /// The next `size` bytes; fewer at the end.
-    pub(super) async fn next(&mut self, size: u64) -> Result<Bytes, UploadError> {
-        let left = self
-            .announced
-            .map_or(size, |n| n.saturating_sub(self.received) + self.rest.len() as u64);
+    pub(crate) async fn next(&mut self, size: u64) -> Result<Bytes, UploadError> {
+        let left = self.announced.map_or(size, |n| {
+            n.saturating_sub(self.received) + self.rest.len() as u64
+        });
         let size = usize::try_from(size).unwrap_or(usize::MAX);
         let mut part = BytesMut::with_capacity(size.min(usize::try_from(left).unwrap_or(size)));
         while part.len() < size && self.fill().await? {
@@ -48,12 +48,12 @@ where
     }
 
     /// Whether nothing comes any more.
-    pub(super) async fn is_over(&mut self) -> Result<bool, UploadError> {
+    pub(crate) async fn is_over(&mut self) -> Result<bool, UploadError> {
         Ok(!self.fill().await?)
     }
 
     /// At the end: length and checksums.
-    pub(super) fn finish(self) -> Result<u64, UploadError> {
+    pub(crate) fn finish(self) -> Result<u64, UploadError> {
         self.judge_length(|announced, received| announced != received)?;
         self.checker.finish()?;
         Ok(self.received)

@@ -16,6 +16,7 @@ pub(crate) struct InFlight {
     upload: UploadRef,
     sending: JoinSet<Result<Part, StoreError>>,
     sent: Vec<Part>,
+    /// Not to be aborted when dropped.
     done: bool,
 }
 
@@ -28,6 +29,13 @@ impl InFlight {
             sent: Vec::new(),
             done: false,
         }
+    }
+
+    /// One that is not aborted when it is dropped, because it can be continued.
+    pub(crate) fn resumable(store: Arc<dyn ObjectStore>, upload: UploadRef) -> Self {
+        let mut resumable = Self::new(store, upload);
+        resumable.done = true;
+        resumable
     }
 
     /// A part that the store has already.
@@ -59,11 +67,13 @@ impl InFlight {
             self.land().await?;
         }
         self.sent.sort_by_key(|part| part.number);
-        let complete = self.store.complete_upload(&self.upload, &self.sent, condition);
+        let complete = self
+            .store
+            .complete_upload(&self.upload, &self.sent, condition);
         complete.await
     }
 
-    /// Nothing is left to abort, or it is to be continued another time.
+    /// Nothing is left to abort.
     pub(crate) fn done(mut self) {
         self.done = true;
     }
