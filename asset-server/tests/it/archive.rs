@@ -137,8 +137,10 @@ async fn fill(store: &dyn ObjectStore, sizes: &[usize]) -> BTreeMap<String, Byte
     let mut written = BTreeMap::new();
     for (n, size) in sizes.iter().enumerate() {
         let (key, body) = (format!("runs/{n}.bin"), Bytes::from(noise(n as u64, *size)));
-        let put = store.put(&key, &described(), body.clone(), &Condition::Always);
-        put.await.expect("written");
+        store
+            .put(&key, &described(), body.clone(), &Condition::Always)
+            .await
+            .expect("written");
         written.insert(key, body);
     }
     written

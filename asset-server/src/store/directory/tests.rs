@@ -29,8 +29,10 @@ async fn an_object_comes_back_with_its_attributes_and_is_listed_in_order() {
     let (_directory, store) = store();
     for key in ["b", "a/z", "a.txt", "a/b/c", "é"] {
         let body = Bytes::from(key.to_owned());
-        let put = store.put(key, &described(), body, &Condition::Absent);
-        put.await.expect("written");
+        store
+            .put(key, &described(), body, &Condition::Absent)
+            .await
+            .expect("written");
     }
     let head = store.head("a/b/c").await.expect("asked").expect("there");
     assert_eq!((head.size, head.attributes), (5, described()));
@@ -89,8 +91,10 @@ async fn conditions_protect_what_is_there() {
 async fn a_flipped_bit_is_noticed_by_who_reads_the_whole() {
     let (directory, store) = store();
     let bytes = Bytes::from(vec![7; 600_000]);
-    let put = store.put("k", &described(), bytes, &Condition::Always);
-    put.await.expect("written");
+    store
+        .put("k", &described(), bytes, &Condition::Always)
+        .await
+        .expect("written");
     let path = directory.path().join("k");
     let file = OpenOptions::new().write(true).open(&path).expect("a file");
     let modified = file.metadata().and_then(|m| m.modified()).expect("a time");
