@@ -314,15 +314,17 @@ impl Archive {
         if now.as_ref() != Some(source) {
             return Ok(false);
         }
-        match self.from.delete(key, Some(version)).await {
-            Ok(()) => Ok(true),
-            Err(StoreError::Precondition) => Ok(false),
+        let deleted = match self.from.delete(key, Some(version)).await {
             // A store that refuses the condition, rather than ignoring it, was asked a moment ago.
-            Err(StoreError::Unsupported) => {
-                let deleted = self.from.delete(key, None).await;
-                deleted.map(|()| true).map_err(MoveError::Delete)
-            }
-            Err(error) => Err(MoveError::Delete(error)),
+            Err(StoreError::Unsupported) => self.from.delete(key, None).await,
+            deleted => deleted,
+        };
+        let Err(error) = deleted else { return Ok(true) };
+        // A delete whose answer was lost is answered otherwise when it is repeated.
+        match (self.from.head(key).await, error) {
+            (Ok(None), _) => Ok(true),
+            (_, StoreError::Precondition) => Ok(false),
+            (_, error) => Err(MoveError::Delete(error)),
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::store::{ObjectStore, RESERVED, StoreError};
 
 pub use fetch::FetchError;
 pub use manifest::Item;
-pub use report::{Failure, Progress, Report};
+pub use report::{Failure, Line, Progress, Report};
 pub use state::State;
 
 /// How it is done.

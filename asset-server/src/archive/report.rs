@@ -7,12 +7,10 @@ use serde::Serialize;
 
 use super::Skip;
 use crate::store::Listed;
+use crate::warm::Line;
 
 /// Failures that are named in a report; all are counted.
 const NAMED: usize = 20;
-
-/// Told of every object as it happens.
-type Line = Box<dyn Fn(&str, &str) + Send + Sync>;
 
 /// A run's report, while it grows.
 pub struct Progress {

@@ -173,20 +173,23 @@ fn print(arguments: &Arguments, report: &Report, took: std::time::Duration) {
         (false, false) => "archived",
     };
     let mut text = format!(
-        "{} objects {done}, {}; {} read in {:.1} s\n",
-        report.moved,
+        "{} {done}, {}; {} read in {:.1} s\n",
+        objects(report.moved),
         bytes(report.moved_bytes),
         bytes(report.read_bytes),
         took.as_secs_f64()
     );
     for (reason, count) in &report.skipped {
-        text += &format!("{count} objects stay: {reason}\n");
+        text += &format!("{}: {reason}\n", stay(*count));
     }
     if report.parts_reused > 0 {
         text += &format!("{} parts were uploaded before\n", report.parts_reused);
     }
     if report.failed > 0 {
-        text += &format!("{} objects failed and stay:\n", report.failed);
+        text += &format!(
+            "{} failed and stay where they were:\n",
+            objects(report.failed)
+        );
     }
     for failure in &report.failures {
         let key = match failure.key.as_str() {
@@ -196,4 +199,18 @@ fn print(arguments: &Arguments, report: &Report, took: std::time::Duration) {
         text += &format!("  {key}: {}\n", failure.error);
     }
     super::print(&text);
+}
+
+fn objects(count: u64) -> String {
+    match count {
+        1 => "1 object".into(),
+        count => format!("{count} objects"),
+    }
+}
+
+fn stay(count: u64) -> String {
+    match count {
+        1 => "1 object stays".into(),
+        count => format!("{count} objects stay"),
+    }
 }

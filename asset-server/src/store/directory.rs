@@ -121,7 +121,7 @@ impl ObjectStore for DirectoryStore {
             let temporary = Temporary::create(root)?;
             (&temporary.file).write_all(&body)?;
             let parts = vec![(body.len() as u64, hex(&Md5::digest(&body)))];
-            place(root, temporary, &key, attributes, parts, &condition).map(Some)
+            place(root, &temporary, &key, attributes, parts, &condition).map(Some)
         })
     }
 
@@ -137,7 +137,7 @@ impl ObjectStore for DirectoryStore {
                 .map(|sidecar| sidecar.parts)
                 .unwrap_or_default();
             let attributes = found.head.attributes;
-            place(root, temporary, &to, attributes, parts, &condition).map(|_| ())
+            place(root, &temporary, &to, attributes, parts, &condition).map(|_| ())
         })
     }
 
@@ -337,7 +337,7 @@ impl Drop for Temporary {
 /// interrupt anywhere: bytes, then sidecar, then name.
 pub(super) fn place(
     root: &Path,
-    temporary: Temporary,
+    temporary: &Temporary,
     key: &str,
     attributes: Attributes,
     parts: Vec<(u64, String)>,

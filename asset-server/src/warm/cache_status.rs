@@ -36,8 +36,8 @@ pub fn said(value: &str) -> Said {
     }
     let parameters: Vec<&str> = parameters.collect();
     let has = |name: &str| {
-        let is = |p: &&str| *p == name || **p == format!("{name}=?1");
-        parameters.iter().any(|p| is(&p))
+        let said = format!("{name}=?1");
+        parameters.iter().any(|p| *p == name || *p == said)
     };
     match (has("hit"), has("stored")) {
         (true, _) => Said::Hit,

@@ -12,10 +12,13 @@ use super::cache_status::Said;
 /// Failures that are named in a report; all are counted.
 const NAMED: usize = 20;
 
+/// Told of every object as it happens: its name, and what became of it.
+pub type Line = Box<dyn Fn(&str, &str) + Send + Sync>;
+
 /// A run's report, while it grows.
 pub struct Progress {
     report: Mutex<Report>,
-    line: Box<dyn Fn(&str, &str) + Send + Sync>,
+    line: Line,
 }
 
 /// What was done.
@@ -50,7 +53,7 @@ pub struct Failure {
 
 impl Progress {
     /// `line` is told of every answer and failure.
-    pub fn new(requests: u64, line: Box<dyn Fn(&str, &str) + Send + Sync>) -> Self {
+    pub fn new(requests: u64, line: Line) -> Self {
         let report = Report {
             requests,
             ..Report::default()

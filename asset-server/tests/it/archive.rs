@@ -14,7 +14,7 @@ use http::Method;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::support::{Store, config, noise};
+use crate::support::{Store, config, eventually, noise};
 
 struct Place {
     directory: TempDir,
@@ -71,6 +71,12 @@ impl Place {
         connect(&place, &config(place.clone()).origin).expect("a store")
     }
 
+    /// That both stores were asked so far.
+    fn requests(&self) -> usize {
+        let second = self.second.as_ref();
+        self.origin.origin.seen.total() + second.map_or(0, |store| store.origin.seen.total())
+    }
+
     fn path(&self, name: &str) -> std::path::PathBuf {
         self.directory.path().join(name)
     }
@@ -87,12 +93,9 @@ impl Place {
             .output()
             .await
             .expect("run");
-        let report = serde_json::from_slice(&output.stdout);
-        let said = || String::from_utf8_lossy(&output.stderr).into_owned();
-        (
-            output.status.code(),
-            report.unwrap_or_else(|_| panic!("{}", said())),
-        )
+        let said = String::from_utf8_lossy(&output.stderr);
+        let report = serde_json::from_slice(&output.stdout).map_err(|_| said);
+        (output.status.code(), report.expect("a report"))
     }
 }
 
@@ -198,33 +201,27 @@ async fn killed_at_many_points_it_loses_nothing_and_goes_on() {
     for second in [false, true] {
         let place = Place::new(second).await;
         let (origin, archive) = (place.origin(), place.archive());
-        let written = fill(
-            &*origin,
-            &[1000, 26 << 20, 9 << 20, 2000, 17 << 20, 1 << 20],
-        )
-        .await;
-        let mut pauses = [3, 30, 80, 150, 250, 400, 700, 1100].into_iter();
-        let mut kills = 0;
-        // The pauses only spread the kills over the run; what must hold does not depend on them.
+        let written = fill(&*origin, &[1000, 18 << 20, 9 << 20, 2000, 1 << 20]).await;
+        // Each run is killed some requests later than the one before, until one comes to its end.
+        let (mut kills, mut requests_left) = (0, 1);
         let report = loop {
-            let mut command =
-                place.command(&["--concurrency", "2", "--rate-limit", "60MiB", "--json"]);
-            let mut child = command
+            let mut child = place
+                .command(&["--concurrency", "2", "--json"])
                 .stdout(std::process::Stdio::piped())
                 .stderr(std::process::Stdio::null())
                 .spawn()
                 .expect("a process");
-            let pause = pauses.next().map(Duration::from_millis);
-            let ended = match pause {
-                Some(pause) => tokio::time::timeout(pause, child.wait()).await.is_ok(),
-                None => false,
-            };
-            if pause.is_some() && !ended {
-                child.kill().await.expect("killed");
-                kills += 1;
-            } else {
+            let until = place.requests() + requests_left;
+            requests_left += 3;
+            tokio::select! {
+                _ = child.wait() => {}
+                () = eventually(|| place.requests() >= until) => {}
+            }
+            if child.try_wait().expect("a state").is_some() {
                 break child.wait_with_output().await.expect("an end");
             }
+            child.kill().await.expect("killed");
+            kills += 1;
             let (here, there) = (all(&*origin).await, all(&*archive).await);
             for (key, body) in &written {
                 let intact = |objects: &BTreeMap<String, (Bytes, Attributes)>| {

@@ -150,7 +150,7 @@ pub(super) fn complete(
     let data = OpenOptions::new().write(true).open(&path)?;
     data.set_len(length)?;
     let temporary = Temporary::of(path, data);
-    let placed = place(root, temporary, &key, attributes, checksums, condition)?;
+    let placed = place(root, &temporary, &key, attributes, checksums, condition)?;
     let _ = std::fs::remove_dir_all(folder);
     Ok(placed)
 }
