@@ -16,7 +16,7 @@ use md5::{Digest as _, Md5};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-use super::{Temporary, create_directories, sync};
+use super::write::{Temporary, create_directories, sync};
 use crate::store::{Attributes, RESERVED, StoreError, hex};
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,3 +1,5 @@
+use std::fs::OpenOptions;
+
 use futures_util::TryStreamExt as _;
 use tempfile::TempDir;
 
@@ -138,7 +140,6 @@ async fn parts_become_one_object_and_survive_until_then() {
     ));
 }
 
-#[cfg(unix)]
 #[tokio::test]
 async fn links_and_strange_keys_lead_nowhere() {
     let (directory, store) = store();

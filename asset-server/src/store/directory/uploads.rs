@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use md5::{Digest as _, Md5};
 use serde::{Deserialize, Serialize};
 
-use super::{Temporary, create_directories, place, relative_path, sync};
+use super::relative_path;
+use super::write::{Temporary, create_directories, place, sync};
 use crate::store::{Attributes, Condition, Part, RESERVED, StoreError, UploadRef, hex};
 
 #[derive(Serialize, Deserialize)]
