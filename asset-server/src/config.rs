@@ -3,6 +3,7 @@
 //! [`ConfigFile`] is the same thing as an operator writes it, and [`ConfigFile::resolve`] leads from
 //! one to the other. A program that embeds the cache may also fill in a [`Config`] itself.
 
+mod archive;
 mod file;
 mod http_semantics;
 mod standalone;
@@ -17,8 +18,8 @@ use serde::{Deserialize, Serialize};
 use serving::secret::Secret;
 
 pub use file::{
-    ConfigFile, CredentialsFile, DirectoryFile, DiskFile, HttpFile, MemoryFile, MountFile,
-    OriginFile, OriginLimitsFile, S3File, SlicesFile,
+    ArchiveFile, ConfigFile, CredentialsFile, DirectoryFile, DiskFile, HttpFile, MemoryFile,
+    MountFile, OriginFile, OriginLimitsFile, S3File, SlicesFile,
 };
 
 pub use http_semantics::{
@@ -57,6 +58,8 @@ pub struct Mount {
     pub fallbacks: Vec<Origin>,
     /// Whether an object that only a fallback has is copied back to the origin.
     pub restore: bool,
+    /// Where `asset-server archive` moves old objects: a bucket or a directory, never an HTTP server.
+    pub archive: Option<Origin>,
     /// Freshness of an object whose origin states none.
     pub default_ttl: Duration,
     /// How long "no such object" is remembered.
@@ -88,6 +91,7 @@ impl Mount {
             origin,
             fallbacks: Vec::new(),
             restore: false,
+            archive: None,
             default_ttl: Duration::from_secs(3600),
             negative_ttl: Duration::from_secs(5),
             stale_while_revalidate: Duration::ZERO,

@@ -9,6 +9,9 @@
 //!    [`cache::disk`] and asks [`origin`].
 //! 5. [`respond`] makes a response of what was found: preconditions, ranges, headers, body.
 //!
+//! Beside that path are the operator's tools: [`store`] writes to object stores, [`archive`] moves old
+//! objects to storage of one's own, [`warm`] fills caches ahead of time.
+//!
 //! Decisions are pure functions over values and a moment; the code beside them only fetches their
 //! inputs and acts on them.
 
@@ -26,7 +29,17 @@ pub mod cache;
 
 pub mod origin;
 
+mod s3_client;
+
 pub mod respond;
+
+pub mod store;
+
+pub mod archive;
+
+pub mod warm;
+
+pub mod pace;
 
 mod error;
 

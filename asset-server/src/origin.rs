@@ -6,13 +6,13 @@
 
 mod breaker;
 mod concurrency;
-mod directory;
+pub(crate) mod directory;
 mod error;
 mod failover;
 mod guard;
 mod guarded;
 mod health;
-mod http_server;
+pub(crate) mod http_server;
 mod rate;
 mod restore;
 mod retry;

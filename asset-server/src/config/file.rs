@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serving::config::Invalid;
 use serving::units::{ByteSize, Duration};
 
+pub use super::archive::ArchiveFile;
 use super::http_semantics::{KeyFile, Methods, RequestDirectiveUse, SetCookie, header_name};
 use super::{
     Addressing, Config, Credentials, Disk, Memory, Mount, Origin, OriginLimits, S3, Slicing,
@@ -60,6 +61,9 @@ pub struct MountFile {
     /// may write.
     #[serde(default)]
     pub restore: bool,
+    /// Where `asset-server archive` moves old objects.
+    #[serde(default)]
+    pub archive: Option<ArchiveFile>,
     /// How long an object is fresh when its origin does not say.
     #[serde(default = "default_ttl")]
     pub default_ttl: Duration,
@@ -376,12 +380,22 @@ impl MountFile {
             let fallback = fallback.resolve(directory);
             fallbacks.push(fallback.map_err(|e| e.within(format!("fallbacks[{i}]")))?);
         }
-        if self.restore && (fallbacks.is_empty() || !matches!(origin, Origin::S3(_))) {
+        if self.restore
+            && ((fallbacks.is_empty() && self.archive.is_none())
+                || !matches!(origin, Origin::S3(_)))
+        {
             return Err(Invalid::new(
                 "restore",
-                "needs an S3 origin and fallbacks to restore from",
+                "needs an S3 origin, and fallbacks or an archive to restore from",
             ));
         }
+        let archive = self
+            .archive
+            .map(|archive| archive.resolve(directory, &origin))
+            .transpose()
+            .map_err(|e| e.within("archive"))?;
+        // What has been archived is still read, after everything else.
+        fallbacks.extend(archive.clone());
         let is_http = matches!(origin, Origin::Http { .. });
         if self.methods == Methods::Forward && !is_http {
             let reason = "can be forward only with an http origin";
@@ -396,6 +410,7 @@ impl MountFile {
             origin,
             fallbacks,
             restore: self.restore,
+            archive,
             default_ttl: self.default_ttl.get(),
             negative_ttl: self.negative_ttl.get(),
             stale_while_revalidate: self.stale_while_revalidate.get(),
@@ -431,7 +446,7 @@ impl OriginFile {
 }
 
 impl S3File {
-    fn resolve(self, directory: &Path) -> Result<S3, Invalid> {
+    pub(super) fn resolve(self, directory: &Path) -> Result<S3, Invalid> {
         web_url("endpoint", &self.endpoint)?;
         if self.bucket.is_empty() || self.bucket.contains('/') {
             return Err(Invalid::new("bucket", "must be the name of a bucket"));

@@ -3,6 +3,7 @@
 
 mod support;
 
+mod archive;
 mod coalescing;
 mod disk;
 mod failover;
@@ -12,3 +13,5 @@ mod origins;
 mod process;
 mod requests;
 mod slices;
+mod warm;
+mod writes;

@@ -50,6 +50,11 @@ impl Seen {
             .count()
     }
 
+    /// All requests so far.
+    pub(crate) fn total(&self) -> usize {
+        self.0.lock().expect("sound").len()
+    }
+
     pub(crate) fn last(&self, path: &str) -> HeaderMap {
         self.0
             .lock()
