@@ -1,5 +1,6 @@
 //! The verbs of the `asset-server` command.
 
+mod purge;
 mod run;
 
 use std::io::Write as _;
@@ -32,6 +33,9 @@ enum Verb {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Remove objects from the cache of every instance, and print who has done it: exit 0 if everybody has,
+    /// 1 if somebody has not yet.
+    Purge(purge::Arguments),
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
 }
@@ -49,6 +53,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
             Ok(_) => ExitCode::SUCCESS,
             Err(error) => refuse(&error),
         },
+        Verb::Purge(arguments) => purge::run(arguments),
         Verb::Schema => {
             let schema = asset_server::config::standalone_schema();
             // Whoever reads it may stop half-way, as `head` does; that is no fault of ours.

@@ -4,6 +4,7 @@
 //! one to the other. A program that embeds the cache may also fill in a [`Config`] itself.
 
 mod file;
+mod purge;
 mod standalone;
 
 use std::path::PathBuf;
@@ -18,6 +19,8 @@ pub use file::{
     ConfigFile, CredentialsFile, DirectoryFile, DiskFile, HttpFile, MemoryFile, MountFile,
     OriginFile, OriginLimitsFile, S3File,
 };
+
+pub use purge::{Peer, PeerFile, PurgeEverywhere, PurgeFile, PurgeLogFile, PurgeLogStore};
 
 pub use standalone::{
     Admin, AdminFile, ListenerConfig, ListenerFile, Standalone, StandaloneFile, standalone_schema,
@@ -36,6 +39,8 @@ pub struct Config {
     pub disk: Option<Disk>,
     /// How every origin is asked.
     pub origin: OriginLimits,
+    /// How purges reach the other instances.
+    pub purge: PurgeEverywhere,
 }
 
 /// One URL prefix and the origin behind it.

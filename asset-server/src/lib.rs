@@ -28,6 +28,12 @@ pub mod origin;
 
 pub mod respond;
 
+pub mod purge_log;
+
+pub mod s3_events;
+
+pub mod admin_client;
+
 mod error;
 
 mod admin;

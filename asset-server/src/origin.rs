@@ -17,6 +17,7 @@ use http::{HeaderMap, HeaderValue};
 pub use error::{OriginError, Source};
 pub(crate) use guarded::GuardedOrigin;
 pub use health::OriginStatus;
+pub(crate) use s3::SmallObjects;
 
 use crate::config;
 

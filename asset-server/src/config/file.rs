@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use serving::config::Invalid;
 use serving::units::{ByteSize, Duration};
 
-use super::{Addressing, Config, Credentials, Disk, Memory, Mount, Origin, OriginLimits, S3};
+use super::{
+    Addressing, Config, Credentials, Disk, Memory, Mount, Origin, OriginLimits, PurgeFile, S3,
+};
 
 /// The asset part of a configuration file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -24,6 +26,8 @@ pub struct ConfigFile {
     pub disk: Option<DiskFile>,
     /// How every origin is asked.
     pub origin: OriginLimitsFile,
+    /// How purges reach the other instances.
+    pub purge: PurgeFile,
 }
 
 impl Default for ConfigFile {
@@ -34,6 +38,7 @@ impl Default for ConfigFile {
             memory: MemoryFile::default(),
             disk: None,
             origin: OriginLimitsFile::default(),
+            purge: PurgeFile::default(),
         }
     }
 }
@@ -246,6 +251,10 @@ impl ConfigFile {
                 size: disk.size.get(),
             }),
             origin: self.origin.resolve().map_err(|e| e.within("origin"))?,
+            purge: self
+                .purge
+                .resolve(directory)
+                .map_err(|e| e.within("purge"))?,
         })
     }
 }
@@ -291,7 +300,7 @@ impl MountFile {
 }
 
 impl S3File {
-    fn resolve(self, directory: &Path) -> Result<S3, Invalid> {
+    pub(super) fn resolve(self, directory: &Path) -> Result<S3, Invalid> {
         web_url("endpoint", &self.endpoint)?;
         if self.bucket.is_empty() || self.bucket.contains('/') {
             return Err(Invalid::new("bucket", "must be the name of a bucket"));
@@ -346,7 +355,7 @@ impl OriginLimitsFile {
     }
 }
 
-fn web_url(key: &str, text: &str) -> Result<Uri, Invalid> {
+pub(super) fn web_url(key: &str, text: &str) -> Result<Uri, Invalid> {
     let wrong = || Invalid::new(key, format!("{text:?} is not an http or https URL"));
     let uri: Uri = text.parse().map_err(|_| wrong())?;
     match (uri.scheme_str(), uri.authority(), uri.query()) {

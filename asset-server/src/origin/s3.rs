@@ -3,6 +3,8 @@
 //! Bodies are not checksummed by the SDK (`when_required`): an ETag of a multipart object is no MD5,
 //! stores differ in what else they offer, and a body cut short is found by its length.
 
+mod small_objects;
+
 use std::time::SystemTime;
 
 use aws_sdk_s3::Client;
@@ -28,6 +30,8 @@ use super::{
     Validator, Want, no_body,
 };
 use crate::config::{self, Addressing, OriginLimits};
+
+pub(crate) use small_objects::SmallObjects;
 
 pub(super) struct S3Origin {
     client: Client,

@@ -8,4 +8,5 @@ mod disk;
 mod freshness;
 mod origins;
 mod process;
+mod purge_everywhere;
 mod requests;

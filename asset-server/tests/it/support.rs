@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use asset_server::config::{
-    Addressing, Config, Credentials, Disk, Memory, Mount, Origin, OriginLimits, S3,
+    Addressing, Config, Credentials, Disk, Memory, Mount, Origin, OriginLimits, PurgeEverywhere, S3,
 };
 use asset_server::{AssetBody, AssetServer};
 use bytes::Bytes;
@@ -237,6 +237,7 @@ pub(crate) fn config(origin: Origin) -> Config {
             idle_timeout: Duration::from_secs(10),
             check_interval: Duration::from_millis(50),
         },
+        purge: PurgeEverywhere::default(),
     }
 }
 

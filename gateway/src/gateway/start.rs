@@ -208,6 +208,10 @@ impl Gateway {
     pub async fn drain(&self) -> usize {
         tracing::info!(in_flight = self.edge.admission.in_flight(), "draining");
         self.edge.drain.begin();
-        self.edge.drain.finish(self.drain_timeout).await
+        let cut = self.edge.drain.finish(self.drain_timeout).await;
+        if let Some(Assets::Embedded(server)) = &self.edge.assets {
+            server.leave().await;
+        }
+        cut
     }
 }
