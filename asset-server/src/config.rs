@@ -17,7 +17,7 @@ use serving::secret::Secret;
 
 pub use file::{
     ConfigFile, CredentialsFile, DirectoryFile, DiskFile, HttpFile, MemoryFile, MountFile,
-    OriginFile, OriginLimitsFile, S3File,
+    OriginFile, OriginLimitsFile, S3File, ShieldFile,
 };
 
 pub use purge::{Peer, PeerFile, PurgeEverywhere, PurgeFile, PurgeLogFile, PurgeLogStore};
@@ -43,6 +43,13 @@ pub struct Config {
     pub purge: PurgeEverywhere,
 }
 
+impl Config {
+    /// What the cache is called in `Cache-Status`, `Proxy-Status` and `CDN-Loop`.
+    pub fn cache_name(&self) -> String {
+        format!("asset-{}", self.region)
+    }
+}
+
 /// One URL prefix and the origin behind it.
 #[derive(Clone, Debug)]
 pub struct Mount {
@@ -50,12 +57,21 @@ pub struct Mount {
     pub path: String,
     /// Where the objects are authoritative.
     pub origin: Origin,
+    /// The region that is asked before the origin.
+    pub shield: Option<Shield>,
     /// Freshness of an object whose origin states none.
     pub default_ttl: Duration,
     /// How long "no such object" is remembered.
     pub negative_ttl: Duration,
     /// How long past its freshness an object may be served while the origin fails.
     pub stale_if_error: Duration,
+}
+
+/// Another region's asset servers, asked before the origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shield {
+    /// URL that paths are appended to.
+    pub url: String,
 }
 
 /// An origin, by kind.

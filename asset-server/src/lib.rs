@@ -20,6 +20,8 @@ mod server;
 
 mod request_path;
 
+mod hop;
+
 mod mount;
 
 pub mod cache;

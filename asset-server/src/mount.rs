@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use http::header::ETAG;
 
 use crate::cache::entry::Meta;
@@ -12,8 +13,10 @@ use crate::cache::key::CacheKey;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::origin::{
-    self, ConnectError, GuardedOrigin, OriginAnswer, OriginBody, OriginError, OriginRequest, Want,
+    self, ConnectError, GuardedOrigin, Hop, OriginAnswer, OriginBody, OriginError, OriginRequest,
+    Want,
 };
+use crate::purge_log::RecentPurges;
 
 /// One URL prefix.
 pub(crate) struct Mount {
@@ -21,6 +24,8 @@ pub(crate) struct Mount {
     pub(crate) origin: GuardedOrigin,
     pub(crate) defaults: Defaults,
     pub(crate) negative_ttl: Duration,
+    /// The same without its shield, for other caches' requests.
+    direct: Option<Arc<Mount>>,
 }
 
 /// All of them, longest path first.
@@ -30,24 +35,42 @@ impl Mounts {
     pub(crate) fn connect(
         config: &Config,
         metrics: &Metrics,
+        recent: &Arc<RecentPurges>,
     ) -> Result<Self, (String, ConnectError)> {
         let mut mounts = Vec::with_capacity(config.mounts.len());
         for mount in &config.mounts {
-            let origin = origin::connect(&mount.origin, &config.origin)
-                .map_err(|e| (mount.path.clone(), e))?;
-            mounts.push(Arc::new(Mount {
-                path: mount.path.clone(),
-                origin: GuardedOrigin::new(
-                    origin,
-                    config.origin.clone(),
-                    metrics.origin(&mount.path),
-                ),
-                defaults: Defaults {
-                    ttl: mount.default_ttl,
-                    stale_if_error: mount.stale_if_error,
-                },
-                negative_ttl: mount.negative_ttl,
-            }));
+            let failed = |e| (mount.path.clone(), e);
+            let connect = || origin::connect(&mount.origin, &config.origin).map_err(failed);
+            let mounted = |origin, direct| {
+                Arc::new(Mount {
+                    path: mount.path.clone(),
+                    origin: GuardedOrigin::new(
+                        origin,
+                        config.origin.clone(),
+                        metrics.origin(&mount.path),
+                    ),
+                    defaults: Defaults {
+                        ttl: mount.default_ttl,
+                        stale_if_error: mount.stale_if_error,
+                    },
+                    negative_ttl: mount.negative_ttl,
+                    direct,
+                })
+            };
+            let mut found = mounted(connect()?, None);
+            if let Some(shield) = &mount.shield {
+                let name = HeaderValue::try_from(config.cache_name());
+                let hop = Hop {
+                    name: name.unwrap_or(HeaderValue::from_static("asset-server")),
+                    recent: recent.clone(),
+                };
+                let origin = connect()?;
+                let shielded =
+                    origin::connect_shielded(shield, &mount.path, origin, hop, &config.origin)
+                        .map_err(failed)?;
+                found = mounted(shielded, Some(found));
+            }
+            mounts.push(found);
         }
         mounts.sort_by_key(|mount| std::cmp::Reverse(mount.path.len()));
         Ok(Self(mounts))
@@ -64,6 +87,11 @@ impl Mounts {
 }
 
 impl Mount {
+    /// The mount as another cache may use it: a shield is never asked on behalf of a cache.
+    pub(crate) fn for_another_cache(self: &Arc<Self>) -> &Arc<Self> {
+        self.direct.as_ref().unwrap_or(self)
+    }
+
     /// Key of the object at the origin.
     pub(crate) fn object_key(&self, key: &CacheKey) -> String {
         key.as_str()

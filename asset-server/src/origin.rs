@@ -6,6 +6,7 @@ mod guarded;
 mod health;
 mod http_server;
 mod s3;
+mod shield;
 
 use std::pin::Pin;
 
@@ -18,6 +19,7 @@ pub use error::{OriginError, Source};
 pub(crate) use guarded::GuardedOrigin;
 pub use health::OriginStatus;
 pub(crate) use s3::SmallObjects;
+pub(crate) use shield::Hop;
 
 use crate::config;
 
@@ -98,6 +100,24 @@ pub(crate) fn connect(
             Box::new(directory::DirectoryOrigin::new(path.clone()))
         }
     })
+}
+
+/// An origin with a shield in front. `path` is the mount's, alike in all regions.
+pub(crate) fn connect_shielded(
+    shield: &config::Shield,
+    path: &str,
+    origin: Box<dyn Origin>,
+    hop: Hop,
+    limits: &config::OriginLimits,
+) -> Result<Box<dyn Origin>, ConnectError> {
+    let base = format!("{}{path}", shield.url.trim_end_matches('/'));
+    Ok(Box::new(shield::ShieldedOrigin {
+        shield: http_server::HttpOrigin::at(base, limits)?,
+        origin,
+        hop,
+        limit: limits.first_byte_timeout / 2,
+        absence: shield::Absence::new(),
+    }))
 }
 
 /// Why an origin cannot even be set up.

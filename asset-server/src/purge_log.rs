@@ -32,6 +32,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use http::HeaderValue;
 use tokio::sync::Notify;
 
 use self::answer::{Known, Name};
@@ -55,7 +56,7 @@ pub(crate) struct PurgeLog {
     cache: Arc<Cache>,
     peers: Peers,
     log: Option<Log>,
-    recent: Mutex<Recent>,
+    recent: Arc<RecentPurges>,
 }
 
 /// The log, and how far this instance is in it.
@@ -80,6 +81,7 @@ impl PurgeLog {
         disk: Option<PathBuf>,
         limits: &OriginLimits,
         cache: Arc<Cache>,
+        recent: Arc<RecentPurges>,
     ) -> Result<Arc<Self>, ConnectError> {
         let name = Name {
             region: region.to_owned(),
@@ -114,7 +116,7 @@ impl PurgeLog {
             cache,
             peers: Peers::new(config)?,
             log,
-            recent: Mutex::default(),
+            recent,
         });
         purges.clone().follow().await;
         Ok(purges)
@@ -134,14 +136,51 @@ impl PurgeLog {
         total
     }
 
+    /// Whether a purge has been applied here. One that has not is looked for at once.
+    pub(crate) fn knows(&self, id: PurgeId) -> bool {
+        let known =
+            self.recent().has(id) || self.log.as_ref().is_some_and(|log| log.progress().has(id));
+        if let (false, Some(log)) = (known, &self.log) {
+            log.news.notify_one();
+        }
+        known
+    }
+
     fn recent(&self) -> MutexGuard<'_, Recent> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+        self.recent.lock()
     }
 }
 
 impl Log {
     fn progress(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The newest purges applied here, shared with those who ask a shield.
+#[derive(Default)]
+pub(crate) struct RecentPurges(Mutex<Recent>);
+
+/// How long after a purge a shield is told of it. A shield that lags further has not read the log for as long.
+const TOLD: Duration = Duration::from_secs(600);
+
+impl RecentPurges {
+    /// Their ids, comma-separated; `None` if there was none of late.
+    pub(crate) fn header(&self) -> Option<HeaderValue> {
+        let since = id::milliseconds(SystemTime::now().checked_sub(TOLD)?);
+        let ids: Vec<String> = {
+            let recent = self.lock();
+            let ids = recent.0.iter().map(|(id, _)| id);
+            let new = ids.filter(|id| id.milliseconds() >= since);
+            new.map(PurgeId::to_string).collect()
+        };
+        HeaderValue::try_from(ids.join(","))
+            .ok()
+            .filter(|value| !value.is_empty())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Recent> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -154,8 +193,12 @@ impl Recent {
     /// How many are remembered.
     const MOST: usize = 64;
 
+    fn has(&self, id: PurgeId) -> bool {
+        self.0.iter().any(|(noted, _)| *noted == id)
+    }
+
     fn note(&mut self, id: PurgeId) {
-        if self.0.iter().any(|(noted, _)| *noted == id) {
+        if self.has(id) {
             return;
         }
         if self.0.len() == Self::MOST {

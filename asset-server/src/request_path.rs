@@ -23,6 +23,7 @@ use crate::cache::freshness::{Freshness, Lookup};
 use crate::cache::key::{self, CacheKey};
 use crate::cache::status::{CacheStatus, Staleness};
 use crate::error::Error;
+use crate::hop;
 use crate::mount::Mount;
 use crate::origin::{OriginAnswer, OriginObject, OriginRequest, Want};
 use crate::respond::body::AssetBody;
@@ -58,7 +59,10 @@ impl Inner {
             return Err(Error::Method);
         }
         let path = key::normalize(request.uri.path())?;
-        let mount = self.mounts.find(&path).ok_or(Error::NoMount)?;
+        let mut mount = self.mounts.find(&path).ok_or(Error::NoMount)?;
+        if hop::from_another_cache(&request.headers, &self.name, |id| self.purges.knows(id))? {
+            mount = mount.for_another_cache();
+        }
         if let Some(entry) = self.cache.memory.get(&path) {
             let now = SystemTime::now();
             if let Lookup::Hit { .. } = entry.meta.freshness.lookup(now) {
@@ -189,7 +193,7 @@ impl Inner {
         response.headers_mut().remove(http::header::ACCEPT_RANGES);
         response
             .headers_mut()
-            .insert(CACHE_STATUS, status.header(&self.name, None, None));
+            .append(CACHE_STATUS, status.header(&self.name, None, None));
         if !head {
             let pieces = OriginPieces::new(object.body, self.cache.metrics.origin_bytes.clone());
             *response.body_mut() = AssetBody::stream(Box::new(pieces), object.length);

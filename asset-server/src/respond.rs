@@ -201,10 +201,12 @@ impl Answer<'_> {
         let stored = self.stored.then_some(StatusCode::OK);
         let headers = response.headers_mut();
         headers.insert(AGE, HeaderValue::from(age.as_secs()));
-        headers.insert(
-            CACHE_STATUS,
-            self.status.header(self.cache_name, Some(ttl), stored),
-        );
+        // RFC 9211 section 2: of a response that came now, who handled it before us stays in the list.
+        if !self.stored {
+            headers.remove(CACHE_STATUS);
+        }
+        let own = self.status.header(self.cache_name, Some(ttl), stored);
+        headers.append(CACHE_STATUS, own);
         response
     }
 

@@ -36,7 +36,7 @@ pub(crate) struct Inner {
     pub(crate) name: String,
     pub(crate) mounts: Mounts,
     pub(crate) cache: Arc<Cache>,
-    purges: Arc<PurgeLog>,
+    pub(crate) purges: Arc<PurgeLog>,
     buckets: Buckets,
 }
 
@@ -70,10 +70,11 @@ impl AssetServer {
     /// not stop it: [`AssetServer::origins`] says so.
     pub async fn start(config: Config, registry: &Registry) -> Result<Self, StartError> {
         let metrics = Metrics::register(registry)?;
-        let mounts = Mounts::connect(&config, &metrics)
+        let recent = Arc::default();
+        let mounts = Mounts::connect(&config, &metrics, &recent)
             .map_err(|(mount, source)| StartError::Origin { mount, source })?;
         let interval = config.origin.check_interval;
-        let name = format!("asset-{}", config.region);
+        let name = config.cache_name();
         let buckets = Buckets::of(&config);
         let (region, purge) = (config.region.clone(), config.purge.clone());
         let (disk, limits) = (config.disk.clone(), config.origin.clone());
@@ -81,7 +82,7 @@ impl AssetServer {
         let cache = Arc::new(opened.map_err(|_| StartError::Interrupted)??);
         // Before anything is served: the disk tier may hold what was purged meanwhile.
         let disk = disk.map(|disk| disk.path);
-        let purges = PurgeLog::start(&purge, &region, disk, &limits, cache.clone())
+        let purges = PurgeLog::start(&purge, &region, disk, &limits, cache.clone(), recent)
             .await
             .map_err(StartError::Purge)?;
         let inner = Arc::new(Inner {

@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::disk::DiskObject;
 use super::freshness::{Freshness, http_date};
+use crate::respond::CACHE_STATUS;
 use crate::respond::conditional::Validators;
 
 /// Bytes of one piece of a body in memory. Large, so that the kernel is given few and long buffers;
@@ -20,7 +21,8 @@ pub const CHUNK: usize = 256 << 10;
 
 /// Response headers of an origin that are the object's own and that we pass on. Everything else (hop
 /// by hop, server names, request ids, store internals) stays behind.
-const KEPT: [HeaderName; 9] = [
+const KEPT: [HeaderName; 10] = [
+    CACHE_STATUS,
     CACHE_CONTROL,
     CONTENT_DISPOSITION,
     CONTENT_ENCODING,

@@ -10,6 +10,7 @@ use serving::units::{ByteSize, Duration};
 
 use super::{
     Addressing, Config, Credentials, Disk, Memory, Mount, Origin, OriginLimits, PurgeFile, S3,
+    Shield,
 };
 
 /// The asset part of a configuration file.
@@ -51,6 +52,9 @@ pub struct MountFile {
     pub path: String,
     /// Where the objects are authoritative.
     pub origin: OriginFile,
+    /// The region that is asked before the origin. Left out, or our own: the origin is asked.
+    #[serde(default)]
+    pub shield: Option<ShieldFile>,
     /// How long an object is fresh when its origin does not say.
     #[serde(default = "default_ttl")]
     pub default_ttl: Duration,
@@ -61,6 +65,17 @@ pub struct MountFile {
     /// section 4), when the object itself does not say.
     #[serde(default = "stale_if_error")]
     pub stale_if_error: Duration,
+}
+
+/// Another region's asset servers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ShieldFile {
+    /// URL of its asset servers, over a private network: `http://asset.nyc3.internal:8080/`. The path is
+    /// the one that was asked for here.
+    pub url: String,
+    /// Its region. All regions may have the same file: in this one the shield is left out.
+    pub region: String,
 }
 
 fn default_ttl() -> Duration {
@@ -225,7 +240,7 @@ impl ConfigFile {
         let mut mounts: Vec<Mount> = Vec::with_capacity(self.mounts.len());
         for (i, mount) in self.mounts.into_iter().enumerate() {
             let mount = mount
-                .resolve(directory)
+                .resolve(directory, &self.region)
                 .map_err(|e| e.within(format!("mounts[{i}]")))?;
             if mounts.iter().any(|other| other.path == mount.path) {
                 let reason = format!("{:?} is mounted twice", mount.path);
@@ -260,7 +275,7 @@ impl ConfigFile {
 }
 
 impl MountFile {
-    fn resolve(self, directory: &Path) -> Result<Mount, Invalid> {
+    fn resolve(self, directory: &Path, own_region: &str) -> Result<Mount, Invalid> {
         let ends_right = self.path.starts_with('/') && self.path.ends_with('/');
         let plain = self
             .path
@@ -289,9 +304,17 @@ impl MountFile {
                 path: directory.join(local.path),
             },
         };
+        let shield = match self.shield {
+            Some(shield) if shield.region != own_region => {
+                web_url("shield.url", &shield.url)?;
+                Some(Shield { url: shield.url })
+            }
+            _ => None,
+        };
         Ok(Mount {
             path: self.path,
             origin,
+            shield,
             default_ttl: self.default_ttl.get(),
             negative_ttl: self.negative_ttl.get(),
             stale_if_error: self.stale_if_error.get(),

@@ -50,6 +50,11 @@ pub(super) struct HttpOrigin {
 
 impl HttpOrigin {
     pub(super) fn new(url: &Uri, limits: &OriginLimits) -> Result<Self, ConnectError> {
+        Self::at(url.to_string(), limits)
+    }
+
+    /// `base` is what keys are appended to.
+    pub(super) fn at(base: String, limits: &OriginLimits) -> Result<Self, ConnectError> {
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
         connector.set_nodelay(true);
@@ -65,10 +70,7 @@ impl HttpOrigin {
             .pool_timer(TokioTimer::new())
             .pool_max_idle_per_host(limits.max_concurrency)
             .build(connector);
-        Ok(Self {
-            client,
-            base: url.to_string(),
-        })
+        Ok(Self { client, base })
     }
 
     async fn send(
@@ -98,10 +100,14 @@ impl HttpOrigin {
     }
 }
 
-impl Origin for HttpOrigin {
-    fn fetch(&self, request: OriginRequest) -> BoxFuture<'_, Result<OriginAnswer, OriginError>> {
+impl HttpOrigin {
+    /// Asks for one object, with headers of the caller's beside those that the request means.
+    pub(super) fn ask(
+        &self,
+        request: OriginRequest,
+        mut headers: HeaderMap,
+    ) -> BoxFuture<'_, Result<OriginAnswer, OriginError>> {
         Box::pin(async move {
-            let mut headers = HeaderMap::new();
             match request.unless {
                 Some(Validator::ETag(etag)) => headers.insert(IF_NONE_MATCH, etag),
                 Some(Validator::Date(date)) => headers.insert(IF_MODIFIED_SINCE, date),
@@ -152,6 +158,12 @@ impl Origin for HttpOrigin {
                 body,
             }))
         })
+    }
+}
+
+impl Origin for HttpOrigin {
+    fn fetch(&self, request: OriginRequest) -> BoxFuture<'_, Result<OriginAnswer, OriginError>> {
+        self.ask(request, HeaderMap::new())
     }
 
     /// Any answer but a server error will do: what the root of an origin says is its own affair.

@@ -10,3 +10,4 @@ mod origins;
 mod process;
 mod purge_everywhere;
 mod requests;
+mod shield;

@@ -220,6 +220,7 @@ pub(crate) fn config(origin: Origin) -> Config {
         mounts: vec![Mount {
             path: "/assets/".into(),
             origin,
+            shield: None,
             default_ttl: Duration::from_secs(3600),
             negative_ttl: Duration::from_secs(60),
             stale_if_error: Duration::from_secs(3600),

@@ -20,7 +20,7 @@ use crate::config::{AssetServerConfig, Config};
 use crate::forward::Mesh;
 use crate::metrics::{self, Metrics};
 use crate::region::{self, Hearsay};
-use crate::upstream::{RetryBudget, client, roots};
+use crate::upstream::{self, Balance, RetryBudget, client, roots};
 use crate::{admin, request_path};
 
 /// Why a gateway could not start.
@@ -113,7 +113,7 @@ impl Gateway {
                 AssetServer::start(config, &registry).await?,
             )),
             Some(AssetServerConfig::Remote(remote)) => Some(Assets::Remote(Arc::new(
-                reload::upstream(&remote, &roots, &metrics),
+                reload::upstream(&remote, Balance::CacheKey, &roots, &metrics),
             ))),
         };
         let geo = GeoDb::open(&config.geo)?;
@@ -147,6 +147,12 @@ impl Gateway {
             regions: config.regions,
         });
         reload::check_endpoints(&edge);
+        if let Some(Assets::Remote(servers)) = &edge.assets {
+            tokio::spawn(upstream::run_health_checks(
+                Arc::downgrade(servers),
+                drain.clone(),
+            ));
+        }
         let gateway = Self {
             listeners: config
                 .listeners
