@@ -77,11 +77,12 @@ impl AdminClient {
             headers.insert(AUTHORIZATION, token.clone());
         }
         let answered = async {
-            let unreachable = |error| AdminError::Unreachable(root(error));
             let response = self.client.request(request).await;
-            let (parts, body) = response.map_err(|e| unreachable(e.into()))?.into_parts();
+            let response = response.map_err(|e| AdminError::Unreachable(root(&e)))?;
+            let (parts, body) = response.into_parts();
             let body = Limited::new(body, MOST_BYTES).collect().await;
-            Ok((parts.status, body.map_err(unreachable)?.to_bytes()))
+            let body = body.map_err(|e| AdminError::Unreachable(root(&*e)))?;
+            Ok((parts.status, body.to_bytes()))
         };
         tokio::time::timeout(limit, answered)
             .await
@@ -91,7 +92,7 @@ impl AdminClient {
 
 /// The innermost cause says what an operator needs: "connection refused".
 fn root(
-    error: Box<dyn std::error::Error + Send + Sync>,
+    error: &(dyn std::error::Error + Send + Sync + 'static),
 ) -> Box<dyn std::error::Error + Send + Sync> {
     let mut text = error.to_string();
     let mut cause = error.source();

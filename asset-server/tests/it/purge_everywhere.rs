@@ -56,10 +56,10 @@ fn instance(origin: Origin, region: &str, peers: &[(&str, SocketAddr)]) -> Confi
 /// An instance with its own disk tier and the log of all.
 fn logging(store: &Store, region: &str, disk: &Path, log: Option<PurgeLogStore>) -> Config {
     let mut config = with_disk(instance(store.config(), region, &[]), disk);
-    let Origin::S3(bucket) = store.config() else {
-        panic!("the store is a bucket");
-    };
-    config.purge.log = Some(log.unwrap_or(PurgeLogStore::S3(bucket)));
+    config.purge.log = log.or(match store.config() {
+        Origin::S3(bucket) => Some(PurgeLogStore::S3(bucket)),
+        _ => None,
+    });
     config.purge.poll_interval = Duration::from_millis(50);
     config
 }
@@ -95,7 +95,7 @@ async fn api(server: &AssetServer, method: Method, path: &str, body: &str) -> (S
 async fn purge(server: &AssetServer, how: &str, what: &Value) -> (StatusCode, PurgeAnswer) {
     let path = format!("/api/v1/purge{how}");
     let (status, answer) = api(server, Method::POST, &path, &what.to_string()).await;
-    let answer = serde_json::from_value(answer.clone()).unwrap_or_else(|e| panic!("{e}: {answer}"));
+    let answer = serde_json::from_value(answer).expect("an answer");
     (status, answer)
 }
 

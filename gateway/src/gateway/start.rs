@@ -110,7 +110,7 @@ impl Gateway {
         let assets = match config.asset_server {
             None => None,
             Some(AssetServerConfig::Embedded(config)) => Some(Assets::Embedded(
-                AssetServer::start(config, &registry).await?,
+                AssetServer::start(*config, &registry).await?,
             )),
             Some(AssetServerConfig::Remote(remote)) => Some(Assets::Remote(Arc::new(
                 reload::upstream(&remote, Balance::CacheKey, &roots, &metrics),

@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(xxh3_64(b""), 0x2d06_8005_38d3_94c2, "XXH3 as published");
     }
 
-    const EXPECTED_ORDER: [usize; 5] = [0, 1, 2, 3, 4];
+    const EXPECTED_ORDER: [usize; 5] = [3, 1, 4, 0, 2];
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
