@@ -2,6 +2,7 @@
 
 mod archive;
 mod progress;
+mod purge;
 mod run;
 mod warm;
 
@@ -38,6 +39,9 @@ enum Verb {
     },
     Archive(archive::Arguments),
     Warm(warm::Arguments),
+    /// Remove objects from the cache of every instance, and print who has done it: exit 0 if everybody has,
+    /// 1 if somebody has not yet.
+    Purge(purge::Arguments),
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
 }
@@ -57,6 +61,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         },
         Verb::Archive(arguments) => archive::run(arguments),
         Verb::Warm(arguments) => warm::run(arguments),
+        Verb::Purge(arguments) => purge::run(arguments),
         Verb::Schema => {
             let schema = asset_server::config::standalone_schema();
             print(&format!("{schema:#}\n"));

@@ -6,6 +6,7 @@
 mod archive;
 mod file;
 mod http_semantics;
+mod purge;
 mod standalone;
 
 use std::path::PathBuf;
@@ -19,12 +20,14 @@ use serving::secret::Secret;
 
 pub use file::{
     ArchiveFile, ConfigFile, CredentialsFile, DirectoryFile, DiskFile, HttpFile, MemoryFile,
-    MountFile, OriginFile, OriginLimitsFile, S3File, SlicesFile,
+    MountFile, OriginFile, OriginLimitsFile, S3File, ShieldFile, SlicesFile,
 };
 
 pub use http_semantics::{
     KeyFile, KeyPolicy, Methods, Query, QueryFile, RequestDirectiveUse, SetCookie,
 };
+
+pub use purge::{Peer, PeerFile, PurgeEverywhere, PurgeFile, PurgeLogFile, PurgeLogStore};
 
 pub use standalone::{
     Admin, AdminFile, ListenerConfig, ListenerFile, Standalone, StandaloneFile, standalone_schema,
@@ -45,6 +48,15 @@ pub struct Config {
     pub origin: OriginLimits,
     /// How large objects are sliced.
     pub slices: Slicing,
+    /// How purges reach the other instances.
+    pub purge: PurgeEverywhere,
+}
+
+impl Config {
+    /// What the cache is called in `Cache-Status`, `Proxy-Status` and `CDN-Loop`.
+    pub fn cache_name(&self) -> String {
+        format!("asset-{}", self.region)
+    }
 }
 
 /// One URL prefix and the origin behind it.
@@ -60,6 +72,8 @@ pub struct Mount {
     pub restore: bool,
     /// Where `asset-server archive` moves old objects: a bucket or a directory, never an HTTP server.
     pub archive: Option<Origin>,
+    /// The region that is asked before the origin.
+    pub shield: Option<Shield>,
     /// Freshness of an object whose origin states none.
     pub default_ttl: Duration,
     /// How long "no such object" is remembered.
@@ -92,6 +106,7 @@ impl Mount {
             fallbacks: Vec::new(),
             restore: false,
             archive: None,
+            shield: None,
             default_ttl: Duration::from_secs(3600),
             negative_ttl: Duration::from_secs(5),
             stale_while_revalidate: Duration::ZERO,
@@ -104,6 +119,13 @@ impl Mount {
             slices: !is_http,
         }
     }
+}
+
+/// Another region's asset servers, asked before the origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shield {
+    /// URL that paths are appended to.
+    pub url: String,
 }
 
 /// An origin, by kind.

@@ -17,6 +17,12 @@ pub enum Error {
     /// The path names no object.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The request has been here before, RFC 8586.
+    #[error("the request has passed this cache before")]
+    Loop,
+    /// Another cache knows of purges that have not arrived here.
+    #[error("purges are on their way here; ask the origin")]
+    PurgesMissing,
     /// No mount has the path.
     #[error("no origin is mounted at this path")]
     NoMount,
@@ -49,6 +55,12 @@ impl Error {
                 (StatusCode::NOT_FOUND, error.reason(), None)
             }
             Self::Key(error) => (StatusCode::BAD_REQUEST, error.reason(), None),
+            Self::Loop => (
+                StatusCode::LOOP_DETECTED,
+                "loop",
+                Some("proxy_loop_detected"),
+            ),
+            Self::PurgesMissing => (StatusCode::SERVICE_UNAVAILABLE, "purges_missing", None),
             Self::NoMount => (StatusCode::NOT_FOUND, "no_mount", None),
             Self::NotCached => (StatusCode::GATEWAY_TIMEOUT, "not_cached", None),
             Self::NotFound => (StatusCode::NOT_FOUND, "no_such_object", None),

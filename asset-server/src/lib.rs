@@ -23,6 +23,8 @@ mod server;
 
 mod request_path;
 
+mod hop;
+
 mod mount;
 
 pub mod cache;
@@ -40,6 +42,11 @@ pub mod archive;
 pub mod warm;
 
 pub mod pace;
+pub mod purge_log;
+
+pub mod s3_events;
+
+pub mod admin_client;
 
 mod error;
 

@@ -37,6 +37,10 @@ pub(crate) struct Metrics {
     pub(crate) fills: IntGauge,
     pub(crate) failed_fills: IntCounter,
     pub(crate) purged: IntCounter,
+    purges: [IntCounter; PurgeSource::ALL.len()],
+    pub(crate) purge_log_errors: IntCounter,
+    /// When the purge log was last read, in seconds since 1970.
+    pub(crate) purge_log_read: IntGauge,
     tier_bytes: IntGaugeVec,
     tier_objects: IntGaugeVec,
     origin_requests: IntCounterVec,
@@ -45,6 +49,32 @@ pub(crate) struct Metrics {
     origin_received: IntCounterVec,
     origin_first_byte: HistogramVec,
     care: CareFamilies,
+}
+
+/// How a purge got here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PurgeSource {
+    /// Somebody asked this instance.
+    Admin,
+    /// A bucket's event notification was sent to this instance.
+    Event,
+    /// Another instance said so.
+    Peer,
+    /// It was found in the purge log.
+    Log,
+}
+
+impl PurgeSource {
+    const ALL: [Self; 4] = [Self::Admin, Self::Event, Self::Peer, Self::Log];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Event => "event",
+            Self::Peer => "peer",
+            Self::Log => "log",
+        }
+    }
 }
 
 impl Metrics {
@@ -66,6 +96,11 @@ impl Metrics {
             "disk_reads_total",
             "pieces of files read for a response, by whether the page cache had them",
             "from",
+        )?;
+        let purges = add.counters(
+            "purges_total",
+            "purges applied here, by how they got here",
+            "source",
         )?;
         Ok(Self {
             requests: CacheStatus::ALL.map(|status| requests.with_label_values(&[status.as_str()])),
@@ -93,6 +128,15 @@ impl Metrics {
                 "fills that ended before the object was complete",
             )?,
             purged: add.counter("purged_objects_total", "objects removed by a purge")?,
+            purges: PurgeSource::ALL.map(|source| purges.with_label_values(&[source.as_str()])),
+            purge_log_errors: add.counter(
+                "purge_log_errors_total",
+                "times that the purge log could not be read or written, and records that make no sense",
+            )?,
+            purge_log_read: add.gauge(
+                "purge_log_read_timestamp_seconds",
+                "when the purge log was last read to its end",
+            )?,
             tier_bytes: add.gauges("tier_bytes", "bytes that a tier holds", "tier")?,
             tier_objects: add.gauges("tier_objects", "objects that a tier holds", "tier")?,
             origin_requests: add.counters_by(
@@ -153,6 +197,10 @@ impl Metrics {
 
     pub(crate) fn request(&self, status: CacheStatus) {
         self.requests[status as usize].inc();
+    }
+
+    pub(crate) fn purge(&self, source: PurgeSource) {
+        self.purges[source as usize].inc();
     }
 
     /// Objects and bytes of a tier; set every few seconds, not on the data path.

@@ -31,6 +31,7 @@ use crate::cache::key::{self, CacheKey};
 use crate::cache::status::{CacheStatus, Staleness};
 use crate::config::Methods;
 use crate::error::Error;
+use crate::hop;
 use crate::mount::Mount;
 use crate::origin::OriginError;
 use crate::respond::body::AssetBody;
@@ -71,7 +72,10 @@ impl Inner {
     fn try_first(self: &Arc<Self>, request: &Parts) -> Result<First, Error> {
         let directories = self.mounts.directories(request.uri.path());
         let path = key::normalize_with(request.uri.path(), directories)?;
-        let mount = self.mounts.find(&path).ok_or(Error::NoMount)?;
+        let mut mount = self.mounts.find(&path).ok_or(Error::NoMount)?;
+        if hop::from_another_cache(&request.headers, &self.name, |id| self.purges.knows(id))? {
+            mount = mount.for_another_cache();
+        }
         let base = key::of_request(&path, request, &mount.key);
         let miss = |key: &str| Miss {
             mount: mount.clone(),

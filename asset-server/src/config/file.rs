@@ -11,7 +11,8 @@ use serving::units::{ByteSize, Duration};
 pub use super::archive::ArchiveFile;
 use super::http_semantics::{KeyFile, Methods, RequestDirectiveUse, SetCookie, header_name};
 use super::{
-    Addressing, Config, Credentials, Disk, Memory, Mount, Origin, OriginLimits, S3, Slicing,
+    Addressing, Config, Credentials, Disk, Memory, Mount, Origin, OriginLimits, PurgeFile, S3,
+    Shield, Slicing,
 };
 
 /// The asset part of a configuration file.
@@ -30,6 +31,8 @@ pub struct ConfigFile {
     pub origin: OriginLimitsFile,
     /// How large objects are fetched and kept.
     pub slices: SlicesFile,
+    /// How purges reach the other instances.
+    pub purge: PurgeFile,
 }
 
 impl Default for ConfigFile {
@@ -41,6 +44,7 @@ impl Default for ConfigFile {
             disk: None,
             origin: OriginLimitsFile::default(),
             slices: SlicesFile::default(),
+            purge: PurgeFile::default(),
         }
     }
 }
@@ -64,6 +68,9 @@ pub struct MountFile {
     /// Where `asset-server archive` moves old objects.
     #[serde(default)]
     pub archive: Option<ArchiveFile>,
+    /// The region that is asked before the origin. Left out, or our own: the origin is asked.
+    #[serde(default)]
+    pub shield: Option<ShieldFile>,
     /// How long an object is fresh when its origin does not say.
     #[serde(default = "default_ttl")]
     pub default_ttl: Duration,
@@ -105,6 +112,17 @@ fn stale_while_revalidate() -> Duration {
 
 fn targeted_fields() -> Vec<String> {
     vec!["CDN-Cache-Control".into()]
+}
+
+/// Another region's asset servers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ShieldFile {
+    /// URL of its asset servers, over a private network: `http://asset.nyc3.internal:8080/`. The path is
+    /// the one that was asked for here.
+    pub url: String,
+    /// Its region. All regions may have the same file: in this one the shield is left out.
+    pub region: String,
 }
 
 fn default_ttl() -> Duration {
@@ -327,7 +345,7 @@ impl ConfigFile {
         let mut mounts: Vec<Mount> = Vec::with_capacity(self.mounts.len());
         for (i, mount) in self.mounts.into_iter().enumerate() {
             let mount = mount
-                .resolve(directory)
+                .resolve(directory, &self.region)
                 .map_err(|e| e.within(format!("mounts[{i}]")))?;
             if mounts.iter().any(|other| other.path == mount.path) {
                 let reason = format!("{:?} is mounted twice", mount.path);
@@ -354,12 +372,16 @@ impl ConfigFile {
             }),
             origin: self.origin.resolve().map_err(|e| e.within("origin"))?,
             slices: self.slices.resolve().map_err(|e| e.within("slices"))?,
+            purge: self
+                .purge
+                .resolve(directory)
+                .map_err(|e| e.within("purge"))?,
         })
     }
 }
 
 impl MountFile {
-    fn resolve(self, directory: &Path) -> Result<Mount, Invalid> {
+    fn resolve(self, directory: &Path, own_region: &str) -> Result<Mount, Invalid> {
         let ends_right = self.path.starts_with('/') && self.path.ends_with('/');
         let plain = self
             .path
@@ -394,6 +416,13 @@ impl MountFile {
             .map(|archive| archive.resolve(directory, &origin))
             .transpose()
             .map_err(|e| e.within("archive"))?;
+        let shield = match self.shield {
+            Some(shield) if shield.region != own_region => {
+                web_url("shield.url", &shield.url)?;
+                Some(Shield { url: shield.url })
+            }
+            _ => None,
+        };
         // What has been archived is still read, after everything else.
         fallbacks.extend(archive.clone());
         let is_http = matches!(origin, Origin::Http { .. });
@@ -411,6 +440,7 @@ impl MountFile {
             fallbacks,
             restore: self.restore,
             archive,
+            shield,
             default_ttl: self.default_ttl.get(),
             negative_ttl: self.negative_ttl.get(),
             stale_while_revalidate: self.stale_while_revalidate.get(),
@@ -524,7 +554,7 @@ impl OriginLimitsFile {
     }
 }
 
-fn web_url(key: &str, text: &str) -> Result<Uri, Invalid> {
+pub(super) fn web_url(key: &str, text: &str) -> Result<Uri, Invalid> {
     let wrong = || Invalid::new(key, format!("{text:?} is not an http or https URL"));
     let uri: Uri = text.parse().map_err(|_| wrong())?;
     match (uri.scheme_str(), uri.authority(), uri.query()) {

@@ -185,7 +185,7 @@ mod tests {
     use serving::config::Document;
 
     use super::*;
-    use crate::config::{DiskFile, MemoryFile, MountFile, OriginLimitsFile};
+    use crate::config::{DiskFile, MemoryFile, MountFile, OriginLimitsFile, PurgeFile};
 
     const EXAMPLE: &str = include_str!("../../config/asset-server.example.yaml");
 
@@ -214,6 +214,7 @@ mod tests {
             (&written.assets.memory, &written.assets.origin),
             (&MemoryFile::default(), &OriginLimitsFile::default())
         );
+        assert_eq!(written.assets.purge, PurgeFile::default());
         assert_eq!(written.assets.region, bare.assets.region);
         let size =
             |file: &StandaloneFile| file.assets.disk.as_ref().map(|DiskFile { size, .. }| *size);
@@ -296,6 +297,13 @@ mod tests {
             (
                 format!("{}  memory: {{size: 1MiB}}\n", with(directory)),
                 &["asset-server.yaml:5", "assets.memory.max_object"],
+            ),
+            (
+                format!(
+                    "{}  purge:\n    peers: [{{region: a, url: \"http://a\"}}]\n",
+                    with(directory)
+                ),
+                &["asset-server.yaml", "assets.purge.token"],
             ),
             (
                 format!("{}admin:\n  token: {{file: /nowhere}}\n", with(directory)),

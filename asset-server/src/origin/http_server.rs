@@ -51,11 +51,13 @@ pub(super) struct HttpOrigin {
 
 impl HttpOrigin {
     pub(super) fn new(url: &Uri, limits: &OriginLimits) -> Result<Self, ConnectError> {
+        Self::at(url.to_string(), limits)
+    }
+
+    /// `base` is what keys are appended to.
+    pub(super) fn at(base: String, limits: &OriginLimits) -> Result<Self, ConnectError> {
         let client = client(limits.connect_timeout, limits.max_concurrency)?;
-        Ok(Self {
-            client,
-            base: url.to_string(),
-        })
+        Ok(Self { client, base })
     }
 
     /// Host and `User-Agent` are ours unless the client's request goes on; the body is streamed.
@@ -93,10 +95,14 @@ impl HttpOrigin {
     }
 }
 
-impl Origin for HttpOrigin {
-    fn fetch(&self, request: OriginRequest) -> BoxFuture<'_, Result<OriginAnswer, OriginError>> {
+impl HttpOrigin {
+    /// Asks for one object, with headers of the caller's beside those that the request means.
+    pub(super) fn ask(
+        &self,
+        request: OriginRequest,
+        mut own: HeaderMap,
+    ) -> BoxFuture<'_, Result<OriginAnswer, OriginError>> {
         Box::pin(async move {
-            let mut own = HeaderMap::new();
             if !request.asked.headers.contains_key(ACCEPT_ENCODING) {
                 own.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
             }
@@ -139,6 +145,12 @@ impl Origin for HttpOrigin {
                 (status, Want::Range(_)) => Err(failure(status, &object.headers)),
             }
         })
+    }
+}
+
+impl Origin for HttpOrigin {
+    fn fetch(&self, request: OriginRequest) -> BoxFuture<'_, Result<OriginAnswer, OriginError>> {
+        self.ask(request, HeaderMap::new())
     }
 
     fn forward(&self, request: Forward) -> BoxFuture<'_, Result<OriginObject, OriginError>> {

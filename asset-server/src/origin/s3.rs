@@ -3,6 +3,8 @@
 
 mod restore;
 
+mod small_objects;
+
 use std::time::SystemTime;
 
 use aws_sdk_s3::Client;
@@ -23,6 +25,8 @@ use super::{
 };
 use crate::config::{self, OriginLimits};
 use crate::s3_client;
+
+pub(crate) use small_objects::SmallObjects;
 
 pub(super) struct S3Origin {
     client: Client,

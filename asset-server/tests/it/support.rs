@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use asset_server::config::{
-    Addressing, Config, Credentials, Disk, Memory, Mount, Origin, OriginLimits, S3, Slicing,
+    Addressing, Config, Credentials, Disk, Memory, Mount, Origin, OriginLimits, PurgeEverywhere,
+    S3, Slicing,
 };
 use asset_server::{AssetBody, AssetServer};
 use bytes::Bytes;
@@ -254,6 +255,7 @@ pub(crate) fn config(origin: Origin) -> Config {
             size: 4 << 20,
             read_ahead: 4,
         },
+        purge: PurgeEverywhere::default(),
     }
 }
 
