@@ -1,6 +1,7 @@
 //! The verbs of the `asset-server` command.
 
 mod run;
+mod sign;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,8 @@ enum Verb {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Print a signed URL of a private asset.
+    Sign(sign::Arguments),
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
 }
@@ -49,6 +52,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
             Ok(_) => ExitCode::SUCCESS,
             Err(error) => refuse(&error),
         },
+        Verb::Sign(arguments) => sign::run(arguments),
         Verb::Schema => {
             let schema = asset_server::config::standalone_schema();
             // Whoever reads it may stop half-way, as `head` does; that is no fault of ours.

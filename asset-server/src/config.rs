@@ -3,6 +3,7 @@
 //! [`ConfigFile`] is the same thing as an operator writes it, and [`ConfigFile::resolve`] leads from
 //! one to the other. A program that embeds the cache may also fill in a [`Config`] itself.
 
+mod delivery;
 mod file;
 mod standalone;
 
@@ -13,6 +14,10 @@ use http::Uri;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serving::secret::Secret;
+
+use crate::signed_url::Keys;
+
+pub use delivery::{CorsFile, Delivery, SigningFile, SigningKeyFile, SiteFile};
 
 pub use file::{
     ConfigFile, CredentialsFile, DirectoryFile, DiskFile, HttpFile, MemoryFile, MountFile,
@@ -36,6 +41,8 @@ pub struct Config {
     pub disk: Option<Disk>,
     /// How every origin is asked.
     pub origin: OriginLimits,
+    /// The keys that URLs of private mounts are signed with.
+    pub signing: Option<Keys>,
 }
 
 /// One URL prefix and the origin behind it.
@@ -51,6 +58,8 @@ pub struct Mount {
     pub negative_ttl: Duration,
     /// How long past its freshness an object may be served while the origin fails.
     pub stale_if_error: Duration,
+    /// What it does besides caching.
+    pub delivery: Delivery,
 }
 
 /// An origin, by kind.

@@ -21,6 +21,8 @@ mod server;
 
 mod request_path;
 
+mod delivery;
+
 mod mount;
 
 pub mod signed_url;
@@ -41,6 +43,7 @@ mod metrics;
 
 pub use cache::purge::{Purge, PurgeReport};
 pub use config::{Config, ConfigFile, Standalone};
+pub use delivery::ClientAddress;
 pub use error::Error;
 pub use origin::OriginStatus;
 pub use respond::body::{AssetBody, AssetBodyError};

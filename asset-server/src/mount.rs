@@ -9,7 +9,7 @@ use http::header::ETAG;
 use crate::cache::entry::Meta;
 use crate::cache::freshness::Defaults;
 use crate::cache::key::CacheKey;
-use crate::config::Config;
+use crate::config::{Config, Delivery};
 use crate::metrics::Metrics;
 use crate::origin::{
     self, ConnectError, GuardedOrigin, OriginAnswer, OriginBody, OriginError, OriginRequest, Want,
@@ -21,6 +21,7 @@ pub(crate) struct Mount {
     pub(crate) origin: GuardedOrigin,
     pub(crate) defaults: Defaults,
     pub(crate) negative_ttl: Duration,
+    pub(crate) delivery: Delivery,
 }
 
 /// All of them, longest path first.
@@ -47,6 +48,7 @@ impl Mounts {
                     stale_if_error: mount.stale_if_error,
                 },
                 negative_ttl: mount.negative_ttl,
+                delivery: mount.delivery.clone(),
             }));
         }
         mounts.sort_by_key(|mount| std::cmp::Reverse(mount.path.len()));

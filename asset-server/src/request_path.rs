@@ -7,10 +7,11 @@
 //!
 //! Up to a fresh entry in memory everything is synchronous: no task, no await, no lock of our own.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::header::{ALLOW, CACHE_CONTROL};
+use http::header::{ALLOW, CACHE_CONTROL, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 use serving::problem::Problem;
@@ -20,7 +21,7 @@ use crate::cache::entry::{Entry, Meta, Presence};
 use crate::cache::fill::Head;
 use crate::cache::filling::Filling;
 use crate::cache::freshness::{Freshness, Lookup};
-use crate::cache::key::{self, CacheKey};
+use crate::cache::key::{CacheKey, KeyError};
 use crate::cache::status::{CacheStatus, Staleness};
 use crate::error::Error;
 use crate::mount::Mount;
@@ -29,6 +30,8 @@ use crate::respond::body::AssetBody;
 use crate::respond::pieces::OriginPieces;
 use crate::respond::{Answer, Bytestream, CACHE_STATUS};
 use crate::server::Inner;
+use crate::signed_url::Refusal;
+use crate::site;
 
 /// What the synchronous part comes to.
 pub(crate) enum First {
@@ -44,6 +47,12 @@ pub(crate) struct Miss {
     key: CacheKey,
 }
 
+impl Miss {
+    pub(crate) fn new(mount: Arc<Mount>, key: CacheKey) -> Self {
+        Self { mount, key }
+    }
+}
+
 impl Inner {
     /// Method, key, mount, memory.
     pub(crate) fn first(&self, request: &Parts) -> First {
@@ -54,36 +63,57 @@ impl Inner {
     }
 
     fn try_first(&self, request: &Parts) -> Result<First, Error> {
+        let path = site::normalize(request.uri.path())?;
+        let mount = self.mounts.find(&path).ok_or(Error::NoMount)?;
+        if let Some(response) = self.admit(request, mount, &path) {
+            return Ok(First::Done(response));
+        }
         if request.method != Method::GET && request.method != Method::HEAD {
             return Err(Error::Method);
         }
-        let path = key::normalize(request.uri.path())?;
-        let mount = self.mounts.find(&path).ok_or(Error::NoMount)?;
-        if let Some(entry) = self.cache.memory.get(&path) {
+        let site = mount.delivery.site.as_ref();
+        let first = match site {
+            Some(site) => site.first(&path),
+            None if path.ends_with('/') => return Err(Error::Key(KeyError::Directory)),
+            None => Cow::Borrowed(&*path),
+        };
+        // In a site, that there is no such object is not the end.
+        let usable = |entry: &Arc<Entry>| site.is_none() || entry.meta.presence == Presence::Object;
+        if let Some(entry) = self.cache.memory.get(&first).filter(usable) {
             let now = SystemTime::now();
             if let Lookup::Hit { .. } = entry.meta.freshness.lookup(now) {
-                return Ok(First::Done(self.respond_with(
-                    request,
-                    mount,
-                    &path,
-                    &entry,
-                    CacheStatus::Hit,
-                    now,
-                )));
+                let mut response =
+                    self.respond_with(request, mount, &first, &entry, CacheStatus::Hit, now);
+                self.dress(request, mount, &mut response);
+                return Ok(First::Done(response));
             }
         }
-        Ok(First::Miss(Miss {
-            mount: mount.clone(),
-            key: CacheKey::new(&path),
-        }))
+        Ok(First::Miss(Miss::new(mount.clone(), CacheKey::new(&path))))
     }
 
     /// Everything that waits.
     pub(crate) async fn then(self: &Arc<Self>, request: &Parts, miss: Miss) -> Response<AssetBody> {
+        let mut response = match &miss.mount.delivery.site {
+            Some(site) => {
+                self.visit(request, &miss.mount, site, miss.key.as_str())
+                    .await
+            }
+            None => self.miss(request, &miss).await,
+        };
+        self.dress(request, &miss.mount, &mut response);
+        response
+    }
+
+    /// One key that is not fresh in memory.
+    pub(crate) async fn miss(
+        self: &Arc<Self>,
+        request: &Parts,
+        miss: &Miss,
+    ) -> Response<AssetBody> {
         let answered = if request.method == Method::HEAD && !self.holds(&miss.key) {
-            self.head_from_origin(request, &miss).await
+            self.head_from_origin(request, miss).await
         } else {
-            self.join_fill(request, &miss).await
+            self.join_fill(request, miss).await
         };
         answered.unwrap_or_else(|error| self.problem(request, &error, CacheStatus::Error))
     }
@@ -265,7 +295,7 @@ impl Inner {
                 .is_some_and(|disk| disk.contains(key.as_str()))
     }
 
-    fn problem(
+    pub(crate) fn problem(
         &self,
         request: &Parts,
         error: &Error,
@@ -295,6 +325,12 @@ impl Inner {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Error::Method = error {
             headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        }
+        if let Error::Refused(Refusal::Missing) = error {
+            headers.insert(
+                WWW_AUTHENTICATE,
+                HeaderValue::from_static("EdgeSignature"),
+            );
         }
         if let Error::Origin(_) | Error::NotFound = error {
             headers.insert(CACHE_STATUS, cache_status.header(&self.name, None, None));

@@ -22,6 +22,7 @@ use crate::mount::Mounts;
 use crate::origin::{ConnectError, OriginStatus};
 use crate::request_path::First;
 use crate::respond::body::AssetBody;
+use crate::signed_url::Keys;
 
 /// One region's cache in front of its origins. Clones are one and the same.
 #[derive(Clone)]
@@ -34,6 +35,8 @@ pub(crate) struct Inner {
     pub(crate) name: String,
     pub(crate) mounts: Mounts,
     pub(crate) cache: Arc<Cache>,
+    /// The keys that URLs of private mounts are signed with.
+    pub(crate) signing: Option<Keys>,
 }
 
 /// Why an asset server does not start.
@@ -66,6 +69,7 @@ impl AssetServer {
         let mounts = Mounts::connect(&config, &metrics)
             .map_err(|(mount, source)| StartError::Origin { mount, source })?;
         let interval = config.origin.check_interval;
+        let signing = config.signing.clone();
         let name = format!("asset-{}", config.region);
         let opened = spawn_blocking(move || Cache::open(&config, metrics)).await;
         let cache = Arc::new(opened.map_err(|_| StartError::Interrupted)??);
@@ -73,6 +77,7 @@ impl AssetServer {
             name,
             mounts,
             cache,
+            signing,
         });
         inner.look_after(interval);
         Ok(Self { inner })
@@ -85,6 +90,11 @@ impl AssetServer {
             // Boxed, so that a hit does not carry the room that a miss would need.
             First::Miss(miss) => Box::pin(self.inner.then(request, miss)).await,
         }
+    }
+
+    /// Whether the answer to a request may depend on [`ClientAddress`](crate::ClientAddress).
+    pub fn asks_for_client(&self) -> bool {
+        self.inner.signing.is_some()
     }
 
     /// How each origin is doing.

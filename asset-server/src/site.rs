@@ -29,6 +29,16 @@ pub struct Site {
     pub single_page: Option<String>,
 }
 
+impl Site {
+    /// The key that nearly always answers: the path itself, or the index of a directory.
+    pub fn first<'a>(&self, path: &'a str) -> Cow<'a, str> {
+        match path.ends_with('/') {
+            true => Cow::Owned(format!("{path}{}", self.index)),
+            false => Cow::Borrowed(path),
+        }
+    }
+}
+
 /// One key to try, and what to do if it is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt<'a> {
@@ -72,11 +82,8 @@ pub fn resolve<'a>(site: &Site, mount: &str, path: &'a str, navigates: bool) -> 
         key,
         then: Then::Serve(status),
     };
-    if path.ends_with('/') {
-        let index = format!("{path}{}", site.index);
-        attempts.push(serve(index.into(), StatusCode::OK));
-    } else {
-        attempts.push(serve(path.into(), StatusCode::OK));
+    attempts.push(serve(site.first(path), StatusCode::OK));
+    if !path.ends_with('/') {
         attempts.push(Attempt {
             key: format!("{path}/{}", site.index).into(),
             then: Then::Redirect,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serving::config::Invalid;
 use serving::units::{ByteSize, Duration};
 
+use super::delivery::{CorsFile, Delivery, SigningFile, SiteFile};
 use super::{Addressing, Config, Credentials, Disk, Memory, Mount, Origin, OriginLimits, S3};
 
 /// The asset part of a configuration file.
@@ -24,6 +25,8 @@ pub struct ConfigFile {
     pub disk: Option<DiskFile>,
     /// How every origin is asked.
     pub origin: OriginLimitsFile,
+    /// The keys that URLs of private mounts are signed with.
+    pub signing: Option<SigningFile>,
 }
 
 impl Default for ConfigFile {
@@ -34,6 +37,7 @@ impl Default for ConfigFile {
             memory: MemoryFile::default(),
             disk: None,
             origin: OriginLimitsFile::default(),
+            signing: None,
         }
     }
 }
@@ -56,6 +60,18 @@ pub struct MountFile {
     /// section 4), when the object itself does not say.
     #[serde(default = "stale_if_error")]
     pub stale_if_error: Duration,
+    /// Only who has a URL signed with one of `signing.keys` may read.
+    #[serde(default)]
+    pub private: bool,
+    /// The bucket holds a site: index of a directory, page for 404, app with routes of its own.
+    #[serde(default)]
+    pub site: Option<SiteFile>,
+    /// Pages of other origins may read.
+    #[serde(default)]
+    pub cors: Option<CorsFile>,
+    /// `?download` makes a browser save the object instead of showing it.
+    #[serde(default)]
+    pub download: bool,
 }
 
 fn default_ttl() -> Duration {
@@ -222,6 +238,12 @@ impl ConfigFile {
             let mount = mount
                 .resolve(directory)
                 .map_err(|e| e.within(format!("mounts[{i}]")))?;
+            if mount.delivery.private && self.signing.is_none() {
+                return Err(Invalid::new(
+                    format!("mounts[{i}].private"),
+                    "needs signing.keys, or nobody could read",
+                ));
+            }
             if mounts.iter().any(|other| other.path == mount.path) {
                 let reason = format!("{:?} is mounted twice", mount.path);
                 return Err(Invalid::new(format!("mounts[{i}].path"), reason));
@@ -246,6 +268,10 @@ impl ConfigFile {
                 size: disk.size.get(),
             }),
             origin: self.origin.resolve().map_err(|e| e.within("origin"))?,
+            signing: match self.signing {
+                Some(signing) => Some(signing.resolve(directory).map_err(|e| e.within("signing"))?),
+                None => None,
+            },
         })
     }
 }
@@ -286,6 +312,18 @@ impl MountFile {
             default_ttl: self.default_ttl.get(),
             negative_ttl: self.negative_ttl.get(),
             stale_if_error: self.stale_if_error.get(),
+            delivery: Delivery {
+                private: self.private,
+                site: match self.site {
+                    Some(site) => Some(site.resolve().map_err(|e| e.within("site"))?),
+                    None => None,
+                },
+                cors: match self.cors {
+                    Some(cors) => Some(cors.resolve().map_err(|e| e.within("cors"))?),
+                    None => None,
+                },
+                download: self.download,
+            },
         })
     }
 }

@@ -4,6 +4,7 @@
 mod support;
 
 mod coalescing;
+mod delivery;
 mod disk;
 mod freshness;
 mod origins;

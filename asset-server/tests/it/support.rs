@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use asset_server::config::{
-    Addressing, Config, Credentials, Disk, Memory, Mount, Origin, OriginLimits, S3,
+    Addressing, Config, Credentials, Delivery, Disk, Memory, Mount, Origin, OriginLimits, S3,
 };
 use asset_server::{AssetBody, AssetServer};
 use bytes::Bytes;
@@ -223,12 +223,14 @@ pub(crate) fn config(origin: Origin) -> Config {
             default_ttl: Duration::from_secs(3600),
             negative_ttl: Duration::from_secs(60),
             stale_if_error: Duration::from_secs(3600),
+            delivery: Delivery::default(),
         }],
         memory: Memory {
             size: 128 << 20,
             max_object: 64 << 20,
         },
         disk: None,
+        signing: None,
         origin: OriginLimits {
             max_concurrency: 64,
             attempts: 2,
