@@ -69,7 +69,10 @@ impl Inner {
             path,
             query: request.uri.query(),
             headers: &request.headers,
-            client: request.extensions.get().map(|ClientAddress(address)| *address),
+            client: request
+                .extensions
+                .get()
+                .map(|ClientAddress(address)| *address),
         };
         let judged = match &self.signing {
             Some(keys) => signed_url::verify(keys, &claim, SystemTime::now()),
@@ -120,12 +123,7 @@ impl Inner {
     }
 
     /// Adds what the mount's delivery adds to every response, errors too.
-    pub(crate) fn dress(
-        &self,
-        request: &Parts,
-        mount: &Mount,
-        response: &mut Response<AssetBody>,
-    ) {
+    pub(crate) fn dress(&self, request: &Parts, mount: &Mount, response: &mut Response<AssetBody>) {
         let delivery = &mount.delivery;
         let sent = response.status().is_success();
         let headers = response.headers_mut();
@@ -150,7 +148,13 @@ impl Inner {
 /// The request for another object than the one that its conditions and ranges are about.
 fn unconditional(request: &Parts) -> Parts {
     let mut request = request.clone();
-    for name in [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE, RANGE] {
+    for name in [
+        IF_MATCH,
+        IF_NONE_MATCH,
+        IF_MODIFIED_SINCE,
+        IF_UNMODIFIED_SINCE,
+        RANGE,
+    ] {
         request.headers.remove(name);
     }
     request

@@ -327,10 +327,7 @@ impl Inner {
             headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         }
         if let Error::Refused(Refusal::Missing) = error {
-            headers.insert(
-                WWW_AUTHENTICATE,
-                HeaderValue::from_static("EdgeSignature"),
-            );
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("EdgeSignature"));
         }
         if let Error::Origin(_) | Error::NotFound = error {
             headers.insert(CACHE_STATUS, cache_status.header(&self.name, None, None));

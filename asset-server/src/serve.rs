@@ -39,8 +39,7 @@ pub fn serve(
         let address = socket.local_addr().unwrap_or(listener.address);
         let name = listener.address.to_string();
         let (server, region) = (server.clone(), region.clone());
-        let respond =
-            move |peer, request| respond(server.clone(), region.clone(), peer, request);
+        let respond = move |peer, request| respond(server.clone(), region.clone(), peer, request);
         let listener = Listener::new(socket, metrics_of(&name)).with_tls(listener.tls);
         tokio::spawn(listener.serve(respond, drain.clone()));
         tracing::info!(%address, "serving");

@@ -14,8 +14,8 @@ use http::header::{ACCEPT, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::cache::key::{self, KeyError};
 use crate::cache::directives::split_list;
+use crate::cache::key::{self, KeyError};
 
 /// How a mount that holds a site answers for what is no object. Names are keys below the mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,14 +109,20 @@ pub fn varies_by_accept(site: &Site) -> bool {
 /// `fetch()` do not, and must get their 404 instead of a page that they cannot parse.
 pub fn is_navigation(request: &HeaderMap) -> bool {
     let lines = request.get_all(ACCEPT).iter();
-    lines.flat_map(|line| split_list(line.as_bytes())).any(|range| {
-        let mut parts = range.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
-        let html = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(b"text/html"));
-        html && !parts.any(|parameter| {
-            let refused = parameter.strip_prefix(b"q=").or(parameter.strip_prefix(b"Q="));
-            refused.is_some_and(|q| q.iter().all(|byte| matches!(byte, b'0' | b'.')))
+    lines
+        .flat_map(|line| split_list(line.as_bytes()))
+        .any(|range| {
+            let mut parts = range.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+            let html = parts
+                .next()
+                .is_some_and(|name| name.eq_ignore_ascii_case(b"text/html"));
+            html && !parts.any(|parameter| {
+                let refused = parameter
+                    .strip_prefix(b"q=")
+                    .or(parameter.strip_prefix(b"Q="));
+                refused.is_some_and(|q| q.iter().all(|byte| matches!(byte, b'0' | b'.')))
+            })
         })
-    })
 }
 
 /// `Location` of the same path with a slash.
@@ -125,7 +131,11 @@ pub fn is_navigation(request: &HeaderMap) -> bool {
 /// in place, and no path, however it is spelled, can become another scheme or host. The query is kept.
 pub fn redirect_to_directory(path: &str, query: Option<&str>) -> HeaderValue {
     /// All but what a path segment may hold and no client reads as something else.
-    const ESCAPED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+    const ESCAPED: AsciiSet = NON_ALPHANUMERIC
+        .remove(b'-')
+        .remove(b'_')
+        .remove(b'.')
+        .remove(b'~');
     let segment = path.rsplit('/').next().unwrap_or_default();
     let mut location = format!("./{}/", utf8_percent_encode(segment, &ESCAPED));
     if let Some(query) = query.filter(|query| !query.is_empty()) {
@@ -163,24 +173,41 @@ mod tests {
     fn a_path_is_tried_as_object_then_directory_then_fallback() {
         let plain = site("", "");
         assert_eq!(tried(&plain, "/app/", true), ["/app/index.html 200"]);
-        assert_eq!(tried(&plain, "/app/a.js", true), ["/app/a.js 200", "/app/a.js/index.html redirect"]);
+        assert_eq!(
+            tried(&plain, "/app/a.js", true),
+            ["/app/a.js 200", "/app/a.js/index.html redirect"]
+        );
         let pages = site("404.html", "");
-        assert_eq!(tried(&pages, "/app/docs/", true), ["/app/docs/index.html 200", "/app/404.html 404"]);
+        assert_eq!(
+            tried(&pages, "/app/docs/", true),
+            ["/app/docs/index.html 200", "/app/404.html 404"]
+        );
         let app = site("404.html", "index.html");
         assert_eq!(
             tried(&app, "/app/users/7", true),
-            ["/app/users/7 200", "/app/users/7/index.html redirect", "/app/index.html 200"]
+            [
+                "/app/users/7 200",
+                "/app/users/7/index.html redirect",
+                "/app/index.html 200"
+            ]
         );
         assert_eq!(
             tried(&app, "/app/users/7", false),
-            ["/app/users/7 200", "/app/users/7/index.html redirect", "/app/404.html 404"]
+            [
+                "/app/users/7 200",
+                "/app/users/7/index.html redirect",
+                "/app/404.html 404"
+            ]
         );
     }
 
     #[test]
     fn only_who_names_html_navigates() {
         for (accept, navigates) in [
-            ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", true),
+            (
+                "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+                true,
+            ),
             ("TEXT/HTML;q=0.1", true),
             ("text/html;level=1", true),
             ("text/html;q=0", false),

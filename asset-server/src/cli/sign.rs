@@ -90,7 +90,9 @@ fn line(arguments: &Arguments) -> Result<String, SignError> {
         .and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok())
         .ok_or(SignError::Expiry)?;
     // Whole seconds, never fewer than were asked for.
-    let expires = expires.saturating_add(Duration::from_nanos(999_999_999)).as_secs();
+    let expires = expires
+        .saturating_add(Duration::from_nanos(999_999_999))
+        .as_secs();
     let parameters = key.sign(&Permit {
         scope,
         expires,
@@ -101,7 +103,10 @@ fn line(arguments: &Arguments) -> Result<String, SignError> {
             "{COOKIE_NAME}={parameters}; Path={path}; Max-Age={}; Secure; HttpOnly; SameSite=Lax",
             arguments.expires_in.get().as_secs()
         ),
-        false => format!("{}{path}?{parameters}", arguments.base_url.trim_end_matches('/')),
+        false => format!(
+            "{}{path}?{parameters}",
+            arguments.base_url.trim_end_matches('/')
+        ),
     })
 }
 
@@ -112,13 +117,19 @@ fn key(arguments: &Arguments) -> Result<SigningKey, SignError> {
         (Some(config), _) => {
             let document = Document::read(config)?;
             let file: StandaloneFile = document.parse()?;
-            let keys = file.assets.signing.map_or_else(Vec::new, |signing| signing.keys);
+            let keys = file
+                .assets
+                .signing
+                .map_or_else(Vec::new, |signing| signing.keys);
             let at = keys.iter().position(|key| key.id == id).ok_or_else(|| {
                 unusable(&format!("{id:?} is none of the ids in assets.signing.keys"))
             })?;
             let source = &keys[at].secret;
             source.load(document.directory()).map_err(|error| {
-                document.locate(Invalid::new(format!("assets.signing.keys[{at}].secret"), error))
+                document.locate(Invalid::new(
+                    format!("assets.signing.keys[{at}].secret"),
+                    error,
+                ))
             })?
         }
         (None, Some(file)) => SecretSource::File(file.clone())

@@ -59,11 +59,15 @@ impl SigningFile {
         }
         let mut keys: Vec<SigningKey> = Vec::with_capacity(self.keys.len());
         for (i, key) in self.keys.into_iter().enumerate() {
-            let wrong = |field: &str, reason: String| Invalid::new(format!("keys[{i}].{field}"), reason);
+            let wrong =
+                |field: &str, reason: String| Invalid::new(format!("keys[{i}].{field}"), reason);
             if keys.iter().any(|other| other.id() == key.id) {
                 return Err(wrong("id", format!("{:?} is listed twice", key.id)));
             }
-            let secret = key.secret.load(directory).map_err(|e| wrong("secret", e.to_string()))?;
+            let secret = key
+                .secret
+                .load(directory)
+                .map_err(|e| wrong("secret", e.to_string()))?;
             let signing = SigningKey::new(&key.id, &secret).map_err(|error| {
                 let field = match error {
                     crate::signed_url::UnusableKey::Id => "id",
@@ -104,13 +108,19 @@ impl SiteFile {
     pub(super) fn resolve(self) -> Result<Site, Invalid> {
         let name = |key: &str, name: &str| match key::normalize(&format!("/{name}")) {
             Ok(normal) if normal.strip_prefix('/') == Some(name) => Ok(()),
-            _ => Err(Invalid::new(key, format!("{name:?} is no key below the mount, such as index.html"))),
+            _ => Err(Invalid::new(
+                key,
+                format!("{name:?} is no key below the mount, such as index.html"),
+            )),
         };
         name("index", &self.index)?;
         if self.index.contains('/') {
             return Err(Invalid::new("index", "must be a name without a slash"));
         }
-        for (key, page) in [("not_found", &self.not_found), ("single_page", &self.single_page)] {
+        for (key, page) in [
+            ("not_found", &self.not_found),
+            ("single_page", &self.single_page),
+        ] {
             page.as_deref().map_or(Ok(()), |page| name(key, page))?;
         }
         Ok(Site {
@@ -149,11 +159,27 @@ fn allowed_methods() -> Vec<String> {
 }
 
 fn allowed_headers() -> Vec<String> {
-    ["if-match", "if-modified-since", "if-none-match", "if-range", "range"].map(String::from).into()
+    [
+        "if-match",
+        "if-modified-since",
+        "if-none-match",
+        "if-range",
+        "range",
+    ]
+    .map(String::from)
+    .into()
 }
 
 fn exposed_headers() -> Vec<String> {
-    ["accept-ranges", "age", "cache-status", "content-range", "etag"].map(String::from).into()
+    [
+        "accept-ranges",
+        "age",
+        "cache-status",
+        "content-range",
+        "etag",
+    ]
+    .map(String::from)
+    .into()
 }
 
 fn max_age() -> Duration {

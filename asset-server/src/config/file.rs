@@ -269,7 +269,11 @@ impl ConfigFile {
             }),
             origin: self.origin.resolve().map_err(|e| e.within("origin"))?,
             signing: match self.signing {
-                Some(signing) => Some(signing.resolve(directory).map_err(|e| e.within("signing"))?),
+                Some(signing) => Some(
+                    signing
+                        .resolve(directory)
+                        .map_err(|e| e.within("signing"))?,
+                ),
                 None => None,
             },
         })

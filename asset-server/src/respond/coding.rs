@@ -15,9 +15,7 @@ pub(crate) mod pieces;
 pub mod precompressed;
 pub mod worth;
 
-use http::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, HeaderName, VARY,
-};
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, HeaderName, VARY};
 use http::{HeaderMap, HeaderValue};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,7 +24,9 @@ pub use accept::Accepted;
 pub use worth::{NotWorth, worth};
 
 /// A content coding that we make.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Coding {
     /// Zstandard (RFC 8878), with a window of at most 8 MiB (RFC 9659).
@@ -115,7 +115,10 @@ mod tests {
         ]
         .into_iter()
         .map(|(name, value)| {
-            (HeaderName::from_static(name), HeaderValue::from_static(value))
+            (
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )
         })
         .collect();
         describe(&mut headers, Coding::Br);

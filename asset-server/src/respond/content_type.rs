@@ -85,8 +85,8 @@ pub fn guess(key: &str) -> HeaderValue {
         b"gltf" => "model/gltf+json",
         // Models and checkpoints have no registered types. Named here so that nobody adds a guess: they
         // are bytes, must not be sniffed, and do not compress.
-        b"safetensors" | b"onnx" | b"gguf" | b"pt" | b"pth" | b"ckpt" | b"bin" | b"pkl" | b"npy"
-        | b"pb" | b"tflite" | b"tfrecord" | b"msgpack" => "application/octet-stream",
+        b"safetensors" | b"onnx" | b"gguf" | b"pt" | b"pth" | b"ckpt" | b"bin" | b"pkl"
+        | b"npy" | b"pb" | b"tflite" | b"tfrecord" | b"msgpack" => "application/octet-stream",
         _ => "application/octet-stream",
     })
 }

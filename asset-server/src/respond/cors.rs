@@ -121,7 +121,10 @@ impl Policy {
         let origins = if terms.allowed_origins.iter().any(|origin| origin == "*") {
             Origins::Any
         } else {
-            let patterns = terms.allowed_origins.iter().map(|text| Pattern::parse(text));
+            let patterns = terms
+                .allowed_origins
+                .iter()
+                .map(|text| Pattern::parse(text));
             Origins::Listed(patterns.collect::<Result<_, _>>()?)
         };
         if origins == Origins::Any && terms.allow_credentials {
@@ -158,7 +161,10 @@ impl Policy {
             None => Decision::Plain,
             Some(asked) => {
                 let headers = request.get(ACCESS_CONTROL_REQUEST_HEADERS);
-                let method = self.methods.iter().any(|m| m.as_str().as_bytes() == asked.as_bytes());
+                let method = self
+                    .methods
+                    .iter()
+                    .any(|m| m.as_str().as_bytes() == asked.as_bytes());
                 let granted = allowed && method && headers.is_none_or(|h| self.headers.allow(h));
                 Decision::Preflight(match granted {
                     true => Preflight::Granted { origin, headers },
@@ -171,7 +177,11 @@ impl Policy {
     /// Adds what a decision other than a preflight means to the headers of a response, of errors too. What
     /// the origin has said about it is replaced.
     pub fn apply(&self, decision: Decision<'_>, response: &mut HeaderMap) {
-        for name in [ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_EXPOSE_HEADERS] {
+        for name in [
+            ACCESS_CONTROL_ALLOW_ORIGIN,
+            ACCESS_CONTROL_ALLOW_CREDENTIALS,
+            ACCESS_CONTROL_EXPOSE_HEADERS,
+        ] {
             response.remove(name);
         }
         // Also without an origin: the answer would be another with one.
@@ -243,7 +253,9 @@ impl Pattern {
         };
         let plain = |text: &str, more: &[u8]| {
             !text.is_empty()
-                && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || more.contains(&b))
+                && text
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || more.contains(&b))
         };
         let port = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|p| p.to_string() == port));
         let edges = name.starts_with('.') || name.ends_with('.') || name.contains("..");
@@ -276,7 +288,10 @@ impl Pattern {
 
 impl Headers {
     fn allow(&self, requested: &HeaderValue) -> bool {
-        let names = requested.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        let names = requested
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .map(<[u8]>::trim_ascii);
         let mut count = 0;
         names.filter(|name| !name.is_empty()).all(|name| {
             count += 1;

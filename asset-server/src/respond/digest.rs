@@ -152,7 +152,10 @@ mod tests {
     fn wanted(lines: &[&str]) -> bool {
         let mut headers = HeaderMap::new();
         for line in lines {
-            headers.append(WANT_REPR_DIGEST, HeaderValue::try_from(*line).expect("a value"));
+            headers.append(
+                WANT_REPR_DIGEST,
+                HeaderValue::try_from(*line).expect("a value"),
+            );
         }
         Wanted::of(&headers).repr
     }
@@ -195,7 +198,10 @@ mod tests {
 
     #[test]
     fn parts_have_the_digest_of_the_whole_and_none_of_their_own() {
-        let both = Wanted { repr: true, content: true };
+        let both = Wanted {
+            repr: true,
+            content: true,
+        };
         for (status, repr, content) in [
             (StatusCode::OK, true, true),
             (StatusCode::PARTIAL_CONTENT, true, false),

@@ -13,15 +13,23 @@ pub const PARAMETER: &str = "download";
 
 /// Whether a query asks for a download: `?download`, with or without a value.
 pub fn is_download(query: &str) -> bool {
-    query.split('&').any(|pair| pair.split('=').next() == Some(PARAMETER))
+    query
+        .split('&')
+        .any(|pair| pair.split('=').next() == Some(PARAMETER))
 }
 
 /// `attachment` with the name of the object of a key. ASCII letters are given to all clients, with `_` for
 /// the rest; whatever else is in the name follows in the form of RFC 8187, which newer ones prefer.
 pub fn attachment(key: &str) -> HeaderValue {
-    let name = key.rsplit('/').find(|segment| !segment.is_empty()).unwrap_or("download");
+    let name = key
+        .rsplit('/')
+        .find(|segment| !segment.is_empty())
+        .unwrap_or("download");
     let plain = |c: char| c.is_ascii_alphanumeric() || " !#$&+-.^_`{}~()[],@".contains(c);
-    let fallback: String = name.chars().map(|c| if plain(c) { c } else { '_' }).collect();
+    let fallback: String = name
+        .chars()
+        .map(|c| if plain(c) { c } else { '_' })
+        .collect();
     let mut value = format!("attachment; filename=\"{fallback}\"");
     if fallback != name {
         value.push_str("; filename*=UTF-8''");
@@ -47,10 +55,22 @@ mod tests {
     fn the_objects_own_name_is_offered() {
         for (key, value) in [
             ("/a/model.onnx", "attachment; filename=\"model.onnx\""),
-            ("/a/my file (1).txt", "attachment; filename=\"my file (1).txt\""),
-            ("/a/é.txt", "attachment; filename=\"_.txt\"; filename*=UTF-8''%C3%A9.txt"),
-            ("/a/q\"uote;.txt", "attachment; filename=\"q_uote_.txt\"; filename*=UTF-8''q%22uote%3B.txt"),
-            ("/a/100%.txt", "attachment; filename=\"100_.txt\"; filename*=UTF-8''100%25.txt"),
+            (
+                "/a/my file (1).txt",
+                "attachment; filename=\"my file (1).txt\"",
+            ),
+            (
+                "/a/é.txt",
+                "attachment; filename=\"_.txt\"; filename*=UTF-8''%C3%A9.txt",
+            ),
+            (
+                "/a/q\"uote;.txt",
+                "attachment; filename=\"q_uote_.txt\"; filename*=UTF-8''q%22uote%3B.txt",
+            ),
+            (
+                "/a/100%.txt",
+                "attachment; filename=\"100_.txt\"; filename*=UTF-8''100%25.txt",
+            ),
             ("/a/dir/", "attachment; filename=\"dir\""),
             ("/", "attachment; filename=\"download\""),
         ] {

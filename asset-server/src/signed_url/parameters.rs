@@ -77,7 +77,10 @@ impl Signed {
                 Some(client) => Some(decoded(client)?.parse().ok()?),
             },
             // One spelling for each signature: no padding, no stray bits.
-            signature: URL_SAFE_NO_PAD.decode(signature?).ok().filter(|bytes| bytes.len() == 32)?,
+            signature: URL_SAFE_NO_PAD
+                .decode(signature?)
+                .ok()
+                .filter(|bytes| bytes.len() == 32)?,
         })
     }
 
@@ -112,7 +115,10 @@ pub(super) fn render(key: &str, permit: &Permit, signature: &[u8]) -> String {
     if let Some(client) = permit.client {
         query.push_str(&format!("&{CLIENT}={}", client.trunc()));
     }
-    query.push_str(&format!("&{SIGNATURE}={}", URL_SAFE_NO_PAD.encode(signature)));
+    query.push_str(&format!(
+        "&{SIGNATURE}={}",
+        URL_SAFE_NO_PAD.encode(signature)
+    ));
     query
 }
 
@@ -121,7 +127,10 @@ pub fn strip(query: &str) -> Cow<'_, str> {
     if !query.split('&').any(|pair| ours(pair).is_some()) {
         return Cow::Borrowed(query);
     }
-    let others: Vec<&str> = query.split('&').filter(|pair| ours(pair).is_none()).collect();
+    let others: Vec<&str> = query
+        .split('&')
+        .filter(|pair| ours(pair).is_none())
+        .collect();
     Cow::Owned(others.join("&"))
 }
 

@@ -90,7 +90,9 @@ impl Permit {
             Scope::Path(_) => "path",
             Scope::Prefix(_) => "prefix",
         };
-        let client = self.client.map_or_else(String::new, |net| net.trunc().to_string());
+        let client = self
+            .client
+            .map_or_else(String::new, |net| net.trunc().to_string());
         let (expires, path) = (self.expires, self.scope.as_str());
         format!("{VERSION}\nread\n{key}\n{expires}\n{kind}\n{path}\n{client}\n").into_bytes()
     }

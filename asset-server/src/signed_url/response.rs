@@ -25,7 +25,9 @@ pub fn keep_private(headers: &mut HeaderMap) {
     let mut directives = vec!["private".to_owned()];
     for value in headers.get_all(CACHE_CONTROL) {
         for directive in split_list(value.as_bytes()) {
-            let Ok(directive) = std::str::from_utf8(directive) else { continue };
+            let Ok(directive) = std::str::from_utf8(directive) else {
+                continue;
+            };
             let name = directive.split('=').next().unwrap_or_default().trim();
             let public = ["public", "private", "s-maxage", "proxy-revalidate"]
                 .iter()
@@ -35,8 +37,8 @@ pub fn keep_private(headers: &mut HeaderMap) {
             }
         }
     }
-    let value = HeaderValue::try_from(directives.join(", "))
-        .unwrap_or(HeaderValue::from_static("private"));
+    let value =
+        HeaderValue::try_from(directives.join(", ")).unwrap_or(HeaderValue::from_static("private"));
     headers.insert(CACHE_CONTROL, value);
 }
 
@@ -51,7 +53,10 @@ mod tests {
             (&["public, max-age=60, s-maxage=600"], "private, max-age=60"),
             (&["max-age=5", "Public"], "private, max-age=5"),
             (&["no-store"], "private, no-store"),
-            (&["private=\"set-cookie, x\", immutable"], "private, immutable"),
+            (
+                &["private=\"set-cookie, x\", immutable"],
+                "private, immutable",
+            ),
         ] {
             let mut headers = HeaderMap::new();
             headers.insert("cdn-cache-control", HeaderValue::from_static("max-age=600"));

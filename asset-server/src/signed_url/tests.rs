@@ -17,7 +17,10 @@ fn key(id: &str, seed: &str) -> SigningKey {
 }
 
 fn keys() -> Keys {
-    Keys::new(vec![key("old", "o"), key("new", "n")], Duration::from_secs(5))
+    Keys::new(
+        vec![key("old", "o"), key("new", "n")],
+        Duration::from_secs(5),
+    )
 }
 
 fn at(seconds: u64) -> SystemTime {
@@ -76,7 +79,9 @@ impl Asked {
 }
 
 fn for_path() -> String {
-    sign(&permit(Scope::path("/assets/team/model%20one.onnx").expect("a path")))
+    sign(&permit(
+        Scope::path("/assets/team/model%20one.onnx").expect("a path"),
+    ))
 }
 
 fn for_prefix() -> String {
@@ -86,7 +91,10 @@ fn for_prefix() -> String {
 #[test]
 fn a_signed_path_is_granted_until_it_expires() {
     let mut asked = Asked::with(&for_path());
-    let granted = Grant { key: "new".into(), expires: EXPIRES };
+    let granted = Grant {
+        key: "new".into(),
+        expires: EXPIRES,
+    };
     assert_eq!(asked.outcome(), Ok(granted));
     for (now, refusal) in [
         (0, None),
@@ -120,7 +128,10 @@ fn a_prefix_covers_whole_segments_below_it_and_nothing_else() {
 #[test]
 fn a_prefix_that_ends_inside_a_segment_cannot_even_be_signed() {
     assert_eq!(Scope::prefix("/assets/te"), Err(UnusablePath::Prefix));
-    assert!(matches!(Scope::prefix("/assets/../"), Err(UnusablePath::Key(_))));
+    assert!(matches!(
+        Scope::prefix("/assets/../"),
+        Err(UnusablePath::Key(_))
+    ));
     assert!(matches!(Scope::path("/a/%0a"), Err(UnusablePath::Key(_))));
     let forged = for_prefix().replace("/assets/team/", "/assets/te");
     assert_eq!(Asked::with(&forged).refusal(), Some(Refusal::Malformed));
@@ -131,7 +142,10 @@ fn whatever_is_changed_about_a_signed_url_is_refused_by_name() {
     use Refusal::{Malformed, Missing, Scope as OtherScope, Signature, UnknownKey};
     let (path, prefix) = (for_path(), for_prefix());
     let without = |name: &str| -> String {
-        let kept: Vec<_> = path.split('&').filter(|pair| !pair.starts_with(name)).collect();
+        let kept: Vec<_> = path
+            .split('&')
+            .filter(|pair| !pair.starts_with(name))
+            .collect();
         kept.join("&")
     };
     for (query, refusal) in [
@@ -146,7 +160,10 @@ fn whatever_is_changed_about_a_signed_url_is_refused_by_name() {
         (format!("{path}&edge-key"), Malformed),
         (path.replace(&EXPIRES.to_string(), "9999999999"), Signature),
         (path.replace(&EXPIRES.to_string(), "+1767225600"), Malformed),
-        (path.replace(&EXPIRES.to_string(), "99999999999999999999999"), Malformed),
+        (
+            path.replace(&EXPIRES.to_string(), "99999999999999999999999"),
+            Malformed,
+        ),
         (path.replace(&EXPIRES.to_string(), ""), Malformed),
         (path.replace("=new", "=old"), Signature),
         (path.replace("=new", "=newer"), UnknownKey),
@@ -162,7 +179,10 @@ fn whatever_is_changed_about_a_signed_url_is_refused_by_name() {
         (format!("{path}&edge-client=0.0.0.0/0"), Signature),
         (format!("{path}&edge-client=me"), Malformed),
         (prefix.replace("/assets/team/", "/assets/"), Signature),
-        (prefix.replace("/assets/team/", "/assets/team/%0a/"), Malformed),
+        (
+            prefix.replace("/assets/team/", "/assets/team/%0a/"),
+            Malformed,
+        ),
         (prefix.replace("prefix:/assets/team/", "path"), Signature),
     ] {
         assert_eq!(Asked::with(&query).refusal(), Some(refusal), "{query}");
@@ -224,17 +244,30 @@ fn the_cookie_counts_where_the_query_has_nothing_of_ours() {
     assert_eq!(asked.refusal(), None);
     // One for a tree elsewhere comes first, and does not spoil the next.
     asked.cookies = vec![
-        format!("edge-signature={}", sign(&permit(Scope::prefix("/b/").expect("a prefix")))),
+        format!(
+            "edge-signature={}",
+            sign(&permit(Scope::prefix("/b/").expect("a prefix")))
+        ),
         format!("edge-signature={}", for_prefix()),
     ];
     assert_eq!(asked.refusal(), None);
     asked.query = Some("edge-signature=wrong".into());
-    assert_eq!(asked.refusal(), Some(Refusal::Malformed), "the query goes first");
+    assert_eq!(
+        asked.refusal(),
+        Some(Refusal::Malformed),
+        "the query goes first"
+    );
     asked.query = None;
     asked.cookies = vec!["edge-signature=".into()];
     assert_eq!(asked.refusal(), Some(Refusal::Malformed));
-    asked.cookies = vec!["edge-signature=x; ".repeat(MAX_COOKIES) + &format!("edge-signature={}", for_prefix())];
-    assert_eq!(asked.refusal(), Some(Refusal::Malformed), "the fifth is not looked at");
+    asked.cookies = vec![
+        "edge-signature=x; ".repeat(MAX_COOKIES) + &format!("edge-signature={}", for_prefix()),
+    ];
+    assert_eq!(
+        asked.refusal(),
+        Some(Refusal::Malformed),
+        "the fifth is not looked at"
+    );
 }
 
 #[test]
@@ -243,7 +276,11 @@ fn a_weak_secret_and_an_odd_id_are_no_key() {
     assert_eq!(SigningKey::new("a", &short).err(), Some(UnusableKey::Short));
     let secret = Secret::new("x".repeat(MIN_SECRET));
     for id in ["", "a b", "a&b", "a\nb", "é", &"a".repeat(65)] {
-        assert_eq!(SigningKey::new(id, &secret).err(), Some(UnusableKey::Id), "{id:?}");
+        assert_eq!(
+            SigningKey::new(id, &secret).err(),
+            Some(UnusableKey::Id),
+            "{id:?}"
+        );
     }
 }
 
@@ -254,8 +291,15 @@ fn the_signed_message_is_what_the_documentation_says() {
     permit.client = Some("203.0.113.0/24".parse().expect("a network"));
     let message = "edge1\nread\nnew\n1767225600\nprefix\n/assets/team/\n203.0.113.0/24\n";
     assert_eq!(permit.message("new"), message.as_bytes());
-    let permit = Permit { client: None, scope: Scope::Path("/é".into()), expires: 7 };
-    assert_eq!(permit.message("k"), "edge1\nread\nk\n7\npath\n/é\n\n".as_bytes());
+    let permit = Permit {
+        client: None,
+        scope: Scope::Path("/é".into()),
+        expires: 7,
+    };
+    assert_eq!(
+        permit.message("k"),
+        "edge1\nread\nk\n7\npath\n/é\n\n".as_bytes()
+    );
 }
 
 proptest! {
@@ -285,7 +329,7 @@ proptest! {
     fn no_query_is_granted_or_panics(query in "((edge-(expires|key|scope|client|signature)=)?[a-z0-9:/%&=+.-]{0,12}&?){0,8}") {
         prop_assert!(Asked::with(&query).outcome().is_err());
         let stripped = strip(&query).into_owned();
-        prop_assert_eq!(strip(&stripped).into_owned(), stripped.clone());
+        prop_assert_eq!(strip(&stripped), stripped.as_str());
         let mut asked = Asked::with(&stripped);
         prop_assert_eq!(asked.refusal(), Some(Refusal::Missing));
         asked.cookies = vec![format!("edge-signature={query}")];

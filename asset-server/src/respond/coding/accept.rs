@@ -161,7 +161,10 @@ mod tests {
     fn accepted(lines: &[&str]) -> Accepted {
         let mut headers = HeaderMap::new();
         for line in lines {
-            headers.append(ACCEPT_ENCODING, HeaderValue::try_from(*line).expect("a value"));
+            headers.append(
+                ACCEPT_ENCODING,
+                HeaderValue::try_from(*line).expect("a value"),
+            );
         }
         Accepted::of(&headers)
     }
@@ -208,7 +211,11 @@ mod tests {
             assert_eq!(accepted(&[line]).select(&Coding::ALL), selected, "{line}");
         }
         assert_eq!(accepted(&[]).select(&Coding::ALL), None, "no field");
-        assert_eq!(accepted(&["deflate", "br"]).select(&Coding::ALL), Some(Br), "two lines");
+        assert_eq!(
+            accepted(&["deflate", "br"]).select(&Coding::ALL),
+            Some(Br),
+            "two lines"
+        );
     }
 
     #[test]
@@ -216,7 +223,11 @@ mod tests {
         let all = accepted(&["gzip, br, zstd"]);
         assert_eq!(all.select(&[]), None);
         assert_eq!(all.select(&[Coding::Gzip]), Some(Coding::Gzip));
-        assert_eq!(all.select(&[Coding::Br, Coding::Zstd]), Some(Coding::Br), "offered first");
+        assert_eq!(
+            all.select(&[Coding::Br, Coding::Zstd]),
+            Some(Coding::Br),
+            "offered first"
+        );
         let ordered = accepted(&["gzip, br;q=0.5, zstd;q=0"]).ordered(&Coding::ALL);
         assert_eq!(ordered.as_slice(), [Coding::Gzip, Coding::Br]);
     }

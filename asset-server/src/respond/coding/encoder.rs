@@ -117,11 +117,22 @@ pub(super) mod tests {
     /// A page of words, the same each time.
     pub(in crate::respond::coding) fn text(length: usize) -> Vec<u8> {
         let mut random = 7u64;
-        let words = ["tensor ", "the ", "layer", "=\"", "\n", "function(", "0.125, ", "é"];
+        let words = [
+            "tensor ",
+            "the ",
+            "layer",
+            "=\"",
+            "\n",
+            "function(",
+            "0.125, ",
+            "é",
+        ];
         let mut text = Vec::with_capacity(length + 16);
         while text.len() < length {
             // Knuth's generator: the same for ever, whatever becomes of a crate.
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             text.extend_from_slice(words[(random >> 61) as usize].as_bytes());
         }
         text.truncate(length);
@@ -159,7 +170,11 @@ pub(super) mod tests {
                 let object = text(length);
                 let coded = encoded(coding, &object);
                 assert!(decoded(coding, &coded) == object, "{coding:?} {length}");
-                assert!(length < 1000 || coded.len() < length / 2, "{coding:?}: {}", coded.len());
+                assert!(
+                    length < 1000 || coded.len() < length / 2,
+                    "{coding:?}: {}",
+                    coded.len()
+                );
             }
         }
     }
@@ -191,7 +206,9 @@ pub(super) mod tests {
         let sums = Coding::ALL.map(|coding| crc32c::crc32c(&encoded(coding, &object)));
         assert_eq!(
             sums,
-            [3_781_996_238, 2_457_968_116, 3_998_891_264], "read the comment above this test");
+            [3_781_996_238, 2_457_968_116, 3_998_891_264],
+            "read the comment above this test"
+        );
     }
 
     proptest! {

@@ -54,11 +54,18 @@ mod tests {
             ("", None),
         ] {
             let coded = coded(&HeaderValue::from_static(tag), Coding::Zstd);
-            assert_eq!(coded.as_ref().map(|tag| tag.as_bytes()), expected.map(str::as_bytes), "{tag}");
+            assert_eq!(
+                coded.as_ref().map(|tag| tag.as_bytes()),
+                expected.map(str::as_bytes),
+                "{tag}"
+            );
         }
         let other = HeaderValue::from_static("\"abc-gzip\"");
         assert_eq!(uncoded(&other, Coding::Zstd), None, "of another coding");
-        assert_eq!(uncoded(&HeaderValue::from_static("\"gzip\""), Coding::Gzip), None);
+        assert_eq!(
+            uncoded(&HeaderValue::from_static("\"gzip\""), Coding::Gzip),
+            None
+        );
     }
 
     proptest! {

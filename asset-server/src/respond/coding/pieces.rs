@@ -14,7 +14,7 @@ use crate::respond::body::{AssetBody, AssetBodyError, Pieces};
 /// Steps up to this many bytes are coded where they are; a thread would cost more than the work.
 const INLINE: usize = 8 << 10;
 
-type Stepped = io::Result<(Option<Encoder>, Vec<u8>)>;
+type Stepped = io::Result<(Option<Box<Encoder>>, Vec<u8>)>;
 
 /// The coded form of another body. Steps are coded on the blocking threads, one at a time, and only when
 /// the reader asks for more: a slow client holds one step, not an object.
@@ -28,7 +28,7 @@ pub(crate) struct CodedPieces {
 }
 
 enum State {
-    Collecting(Encoder),
+    Collecting(Box<Encoder>),
     Coding(JoinHandle<Stepped>),
     Ended,
 }
@@ -40,7 +40,7 @@ impl CodedPieces {
             source,
             rest: Bytes::new(),
             chunk: Vec::new(),
-            state: State::Collecting(Encoder::new(coding)?),
+            state: State::Collecting(Box::new(Encoder::new(coding)?)),
         })
     }
 
@@ -112,7 +112,7 @@ impl Pieces for CodedPieces {
 }
 
 /// One step, and the end if it is the last; the encoder comes back if there is more to do.
-fn step(mut encoder: Encoder, chunk: &[u8], last: bool) -> Stepped {
+fn step(mut encoder: Box<Encoder>, chunk: &[u8], last: bool) -> Stepped {
     let mut coded = encoder.step(chunk)?;
     if !last {
         return Ok((Some(encoder), coded));
@@ -154,7 +154,9 @@ mod tests {
         let source = AssetBody::stream(Box::new(source), None);
         let coded = CodedPieces::new(source, coding).expect("an encoder");
         let body = AssetBody::stream(Box::new(coded), None);
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime");
         let collected = runtime.block_on(body.collect())?;
         Ok(collected.to_bytes().to_vec())
     }

@@ -3,9 +3,9 @@
 use arrayvec::ArrayVec;
 use http::HeaderValue;
 
+use super::Coding;
 use super::accept::Accepted;
 use super::worth::compresses;
-use super::Coding;
 use crate::respond::content_type;
 
 /// What to look for at the origin, in place of the plain object.
@@ -60,8 +60,16 @@ mod tests {
     #[test]
     fn siblings_are_tried_as_the_client_likes_them() {
         for (key, accept, expected) in [
-            ("/a/app.js", "gzip, br, zstd", &["/a/app.js.br", "/a/app.js.zst", "/a/app.js.gz"][..]),
-            ("/a/app.js", "br;q=0.5, gzip", &["/a/app.js.gz", "/a/app.js.br"]),
+            (
+                "/a/app.js",
+                "gzip, br, zstd",
+                &["/a/app.js.br", "/a/app.js.zst", "/a/app.js.gz"][..],
+            ),
+            (
+                "/a/app.js",
+                "br;q=0.5, gzip",
+                &["/a/app.js.gz", "/a/app.js.br"],
+            ),
             ("/a/app.js", "identity", &[]),
             ("/a/app.js", "*;q=0", &[]),
             ("/a/logo.png", "gzip, br", &[]),

@@ -46,7 +46,11 @@ pub fn worth(
         return Err(NotWorth::Partial);
     }
     let plain = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
-    if headers.get_all(CONTENT_ENCODING).iter().any(|value| !plain(value)) {
+    if headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .any(|value| !plain(value))
+    {
         return Err(NotWorth::Coded);
     }
     let fixed = |value: &http::HeaderValue| {
@@ -55,7 +59,9 @@ pub fn worth(
     if headers.get_all(CACHE_CONTROL).iter().any(fixed) {
         return Err(NotWorth::NoTransform);
     }
-    let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+    let content_type = headers
+        .get(CONTENT_TYPE)
+        .map_or(&b""[..], |value| value.as_bytes());
     if !compresses(content_type) {
         return Err(NotWorth::Type);
     }
@@ -68,7 +74,10 @@ pub fn worth(
 /// Whether content of a type is text, or as loose as text. Everything unknown is not: model weights,
 /// images, video and archives gain nothing and cost most.
 pub fn compresses(content_type: &[u8]) -> bool {
-    let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default();
+    let essence = content_type
+        .split(|byte| *byte == b';')
+        .next()
+        .unwrap_or_default();
     let mut lower = [0; 64];
     let essence = essence.trim_ascii();
     let Some(lower) = lower.get_mut(..essence.len()) else {
@@ -119,18 +128,43 @@ mod tests {
             (&[js], Some(1024), Ok(())),
             (&[js], Some(1023), Err(NotWorth::Length)),
             (&[js], Some((16 << 20) + 1), Err(NotWorth::Length)),
-            (&[js, ("content-encoding", "gzip")], Some(2000), Err(NotWorth::Coded)),
+            (
+                &[js, ("content-encoding", "gzip")],
+                Some(2000),
+                Err(NotWorth::Coded),
+            ),
             (&[js, ("content-encoding", "identity")], Some(2000), Ok(())),
-            (&[js, ("cache-control", "max-age=5, No-Transform")], Some(2000), Err(NotWorth::NoTransform)),
-            (&[js, ("content-range", "bytes 0-1/2")], Some(2000), Err(NotWorth::Partial)),
+            (
+                &[js, ("cache-control", "max-age=5, No-Transform")],
+                Some(2000),
+                Err(NotWorth::NoTransform),
+            ),
+            (
+                &[js, ("content-range", "bytes 0-1/2")],
+                Some(2000),
+                Err(NotWorth::Partial),
+            ),
             (&[], Some(2000), Err(NotWorth::Type)),
-            (&[("content-type", "application/octet-stream")], Some(2000), Err(NotWorth::Type)),
+            (
+                &[("content-type", "application/octet-stream")],
+                Some(2000),
+                Err(NotWorth::Type),
+            ),
         ] {
             let headers: HeaderMap = lines
                 .iter()
-                .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+                .map(|(name, value)| {
+                    (
+                        HeaderName::from_static(name),
+                        HeaderValue::from_static(value),
+                    )
+                })
                 .collect();
-            assert_eq!(worth(StatusCode::OK, &headers, length, &LENGTHS), expected, "{lines:?} {length:?}");
+            assert_eq!(
+                worth(StatusCode::OK, &headers, length, &LENGTHS),
+                expected,
+                "{lines:?} {length:?}"
+            );
             let part = worth(StatusCode::PARTIAL_CONTENT, &headers, length, &LENGTHS);
             assert_eq!(part, Err(NotWorth::Partial));
         }
@@ -151,7 +185,11 @@ mod tests {
             ("", false),
             ("texts/html", false),
         ] {
-            assert_eq!(compresses(content_type.as_bytes()), expected, "{content_type}");
+            assert_eq!(
+                compresses(content_type.as_bytes()),
+                expected,
+                "{content_type}"
+            );
         }
         assert!(!compresses(&[b'a'; 1000]));
     }

@@ -21,7 +21,10 @@ fn policy(origins: &[&str], headers: &[&str], credentials: bool) -> Result<Polic
 
 fn request(lines: &[(HeaderName, &str)]) -> HeaderMap {
     let lines = lines.iter().map(|(name, value)| {
-        (name.clone(), HeaderValue::try_from(*value).expect("a value"))
+        (
+            name.clone(),
+            HeaderValue::try_from(*value).expect("a value"),
+        )
     });
     lines.collect()
 }
@@ -42,7 +45,10 @@ fn answered(policy: &Policy, origin: Option<&str>) -> HeaderMap {
         None => HeaderMap::new(),
     };
     let mut response = HeaderMap::new();
-    response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("https://the-store.example"));
+    response.insert(
+        ACCESS_CONTROL_ALLOW_ORIGIN,
+        HeaderValue::from_static("https://the-store.example"),
+    );
     policy.apply(policy.decide(&Method::GET, &request), &mut response);
     response
 }
@@ -50,7 +56,12 @@ fn answered(policy: &Policy, origin: Option<&str>) -> HeaderMap {
 #[test]
 fn an_origin_is_allowed_if_it_is_one_of_those_written() {
     let listed = policy(
-        &["https://app.example.com", "https://*.example.org", "http://*.local.test:8080", "http://[::1]:3000"],
+        &[
+            "https://app.example.com",
+            "https://*.example.org",
+            "http://*.local.test:8080",
+            "http://[::1]:3000",
+        ],
         &[],
         false,
     )
@@ -76,12 +87,20 @@ fn an_origin_is_allowed_if_it_is_one_of_those_written() {
     ] {
         let response = answered(&listed, Some(origin));
         let expected = if allowed { origin } else { "" };
-        assert_eq!(says(&response, &ACCESS_CONTROL_ALLOW_ORIGIN), expected, "{origin}");
+        assert_eq!(
+            says(&response, &ACCESS_CONTROL_ALLOW_ORIGIN),
+            expected,
+            "{origin}"
+        );
         assert_eq!(says(&response, &VARY), "origin", "{origin}");
         let exposed = if allowed { "etag, content-range" } else { "" };
         assert_eq!(says(&response, &ACCESS_CONTROL_EXPOSE_HEADERS), exposed);
     }
-    assert_eq!(says(&answered(&listed, None), &VARY), "origin", "without an origin too");
+    assert_eq!(
+        says(&answered(&listed, None), &VARY),
+        "origin",
+        "without an origin too"
+    );
 }
 
 #[test]
@@ -92,16 +111,25 @@ fn any_origin_gets_the_same_answer_and_so_nothing_varies() {
         assert_eq!(says(&response, &ACCESS_CONTROL_ALLOW_ORIGIN), "*");
         assert_eq!(says(&response, &VARY), "");
     }
-    assert_eq!(says(&answered(&any, None), &ACCESS_CONTROL_ALLOW_ORIGIN), "");
+    assert_eq!(
+        says(&answered(&any, None), &ACCESS_CONTROL_ALLOW_ORIGIN),
+        ""
+    );
 }
 
 #[test]
 fn credentials_come_only_with_a_named_origin() {
-    assert_eq!(policy(&["*"], &[], true).err(), Some(UnusableTerms::AnyWithCredentials));
+    assert_eq!(
+        policy(&["*"], &[], true).err(),
+        Some(UnusableTerms::AnyWithCredentials)
+    );
     let policy = policy(&["https://*.example.com"], &[], true).expect("a policy");
     let response = answered(&policy, Some("https://a.example.com"));
     assert_eq!(says(&response, &ACCESS_CONTROL_ALLOW_CREDENTIALS), "true");
-    assert_eq!(says(&response, &ACCESS_CONTROL_ALLOW_ORIGIN), "https://a.example.com");
+    assert_eq!(
+        says(&response, &ACCESS_CONTROL_ALLOW_ORIGIN),
+        "https://a.example.com"
+    );
     let response = answered(&policy, Some("https://b.example"));
     assert_eq!(says(&response, &ACCESS_CONTROL_ALLOW_CREDENTIALS), "");
 }
@@ -121,7 +149,13 @@ fn a_preflight_is_granted_if_all_that_it_asks_for_is() {
         (&listed, origin, "GET", Some("ra nge"), false),
         (&listed, "https://b.example", "GET", None, false),
         (&any, "https://b.example", "GET", Some("x-anything"), true),
-        (&any, "https://b.example", "GET", Some("authorization"), false),
+        (
+            &any,
+            "https://b.example",
+            "GET",
+            Some("authorization"),
+            false,
+        ),
     ] {
         let mut lines = vec![(ORIGIN, from), (ACCESS_CONTROL_REQUEST_METHOD, method)];
         lines.extend(headers.map(|headers| (ACCESS_CONTROL_REQUEST_HEADERS, headers)));
@@ -136,7 +170,10 @@ fn a_preflight_is_granted_if_all_that_it_asks_for_is() {
         if granted {
             assert_eq!(says(&response, &ACCESS_CONTROL_ALLOW_METHODS), "GET, HEAD");
             assert_eq!(says(&response, &ACCESS_CONTROL_MAX_AGE), "600");
-            assert_eq!(says(&response, &ACCESS_CONTROL_ALLOW_HEADERS), headers.unwrap_or(""));
+            assert_eq!(
+                says(&response, &ACCESS_CONTROL_ALLOW_HEADERS),
+                headers.unwrap_or("")
+            );
         }
     }
 }
@@ -144,10 +181,19 @@ fn a_preflight_is_granted_if_all_that_it_asks_for_is() {
 #[test]
 fn only_options_with_a_method_asked_for_is_a_preflight() {
     let policy = policy(&["*"], &[], false).expect("a policy");
-    let asked = request(&[(ORIGIN, "https://a.example"), (ACCESS_CONTROL_REQUEST_METHOD, "GET")]);
-    assert!(matches!(policy.decide(&Method::GET, &asked), Decision::Allowed(_)));
+    let asked = request(&[
+        (ORIGIN, "https://a.example"),
+        (ACCESS_CONTROL_REQUEST_METHOD, "GET"),
+    ]);
+    assert!(matches!(
+        policy.decide(&Method::GET, &asked),
+        Decision::Allowed(_)
+    ));
     let plain = request(&[(ORIGIN, "https://a.example")]);
-    assert!(matches!(policy.decide(&Method::OPTIONS, &plain), Decision::Allowed(_)));
+    assert!(matches!(
+        policy.decide(&Method::OPTIONS, &plain),
+        Decision::Allowed(_)
+    ));
     let no_origin = request(&[(ACCESS_CONTROL_REQUEST_METHOD, "GET")]);
     assert_eq!(policy.decide(&Method::OPTIONS, &no_origin), Decision::Plain);
 }
@@ -169,7 +215,11 @@ fn odd_terms_are_refused() {
         "",
     ] {
         let refused = policy(&[origin], &[], false).err();
-        assert_eq!(refused, Some(UnusableTerms::Origin(origin.into())), "{origin}");
+        assert_eq!(
+            refused,
+            Some(UnusableTerms::Origin(origin.into())),
+            "{origin}"
+        );
     }
     let refused = policy(&["*"], &["a b"], false).err();
     assert_eq!(refused, Some(UnusableTerms::Header("a b".into())));
