@@ -4,6 +4,7 @@ mod archive;
 mod progress;
 mod purge;
 mod run;
+mod sign;
 mod warm;
 
 use std::io::Write as _;
@@ -42,6 +43,8 @@ enum Verb {
     /// Remove objects from the cache of every instance, and print who has done it: exit 0 if everybody has,
     /// 1 if somebody has not yet.
     Purge(purge::Arguments),
+    /// Print a signed URL of a private asset.
+    Sign(sign::Arguments),
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
 }
@@ -62,6 +65,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         Verb::Archive(arguments) => archive::run(arguments),
         Verb::Warm(arguments) => warm::run(arguments),
         Verb::Purge(arguments) => purge::run(arguments),
+        Verb::Sign(arguments) => sign::run(arguments),
         Verb::Schema => {
             let schema = asset_server::config::standalone_schema();
             print(&format!("{schema:#}\n"));

@@ -4,6 +4,7 @@
 //! one to the other. A program that embeds the cache may also fill in a [`Config`] itself.
 
 mod archive;
+mod delivery;
 mod file;
 mod http_semantics;
 mod purge;
@@ -17,6 +18,10 @@ use http::{HeaderName, Uri};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serving::secret::Secret;
+
+use crate::signed_url::Keys;
+
+pub use delivery::{CorsFile, Delivery, SigningFile, SigningKeyFile, SiteFile};
 
 pub use file::{
     ArchiveFile, ConfigFile, CredentialsFile, DirectoryFile, DiskFile, HttpFile, MemoryFile,
@@ -48,6 +53,8 @@ pub struct Config {
     pub origin: OriginLimits,
     /// How large objects are sliced.
     pub slices: Slicing,
+    /// The keys that URLs of private mounts are signed with.
+    pub signing: Option<Keys>,
     /// How purges reach the other instances.
     pub purge: PurgeEverywhere,
 }
@@ -94,6 +101,8 @@ pub struct Mount {
     pub request_directives: RequestDirectiveUse,
     /// Whether large objects are fetched and kept in slices.
     pub slices: bool,
+    /// What it does besides caching.
+    pub delivery: Delivery,
 }
 
 impl Mount {
@@ -117,6 +126,7 @@ impl Mount {
             set_cookie: SetCookie::Store,
             request_directives: RequestDirectiveUse::Obey,
             slices: !is_http,
+            delivery: Delivery::default(),
         }
     }
 }

@@ -7,6 +7,7 @@ use http::StatusCode;
 
 use crate::cache::key::KeyError;
 use crate::origin::OriginError;
+use crate::signed_url::Refusal;
 
 /// Why a request gets no object.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -14,6 +15,9 @@ pub enum Error {
     /// Neither GET nor HEAD.
     #[error("only GET and HEAD are served here")]
     Method,
+    /// The mount is private, and the request has no right to it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// The path names no object.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -51,6 +55,11 @@ impl Error {
     pub fn verdict(&self) -> (StatusCode, &'static str, Option<&'static str>) {
         match self {
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", None),
+            // RFC 9110 section 15.5.2: 401 where credentials are missing, 403 where these will not do.
+            Self::Refused(Refusal::Missing) => {
+                (StatusCode::UNAUTHORIZED, Refusal::Missing.reason(), None)
+            }
+            Self::Refused(refusal) => (StatusCode::FORBIDDEN, refusal.reason(), None),
             Self::Key(error) if error.is_not_found() => {
                 (StatusCode::NOT_FOUND, error.reason(), None)
             }

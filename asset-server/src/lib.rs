@@ -4,6 +4,7 @@
 //!
 //! 1. [`AssetServer`] is asked; `request_path` has the whole path in one file.
 //! 2. [`cache::key`] makes the path a key or refuses it; `mount` finds the origin behind it.
+//!    [`signed_url`] says who may read from a private one, [`site`] what stands for a path in a site.
 //! 3. [`cache::memory`] has the hot objects; [`cache::freshness`] says whether one may be used.
 //! 4. On a miss, [`cache::coalesce`] gives all who wait one [`cache::fill`]; its task looks on
 //!    [`cache::disk`] and asks [`origin`].
@@ -23,9 +24,14 @@ mod server;
 
 mod request_path;
 
+mod delivery;
 mod hop;
 
 mod mount;
+
+pub mod signed_url;
+
+pub mod site;
 
 pub mod cache;
 
@@ -56,6 +62,7 @@ mod metrics;
 
 pub use cache::purge::{Purge, PurgeReport};
 pub use config::{Config, ConfigFile, Standalone};
+pub use delivery::ClientAddress;
 pub use error::Error;
 pub use origin::{OriginStatus, RequestBody};
 pub use respond::body::{AssetBody, AssetBodyError};

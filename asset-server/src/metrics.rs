@@ -12,6 +12,7 @@ use origin::{CareFamilies, ORIGIN, RefusedMetrics};
 pub(crate) use origin::{OriginMetrics, RestoreMetrics};
 
 use crate::cache::status::CacheStatus;
+use crate::signed_url::Refusal;
 
 /// From a store in the same building to one across an ocean with a retry.
 const LATENCY_BUCKETS: [f64; 12] = [
@@ -22,6 +23,8 @@ const LATENCY_BUCKETS: [f64; 12] = [
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
     requests: [IntCounter; CacheStatus::COUNT],
+    granted: IntCounter,
+    refused: [IntCounter; Refusal::ALL.len()],
     /// Bytes of bodies sent from memory.
     pub(crate) memory_bytes: IntCounter,
     /// Bytes of bodies sent from disk.
@@ -82,6 +85,11 @@ impl Metrics {
         let add = Family { registry };
         let requests =
             add.counters("requests_total", "requests by cache status", "cache_status")?;
+        let signatures = add.counters(
+            "signatures_total",
+            "requests to private mounts, by what became of their signature",
+            "result",
+        )?;
         let sent = add.counters(
             "sent_bytes_total",
             "bytes of bodies sent, by where they came from",
@@ -104,6 +112,8 @@ impl Metrics {
         )?;
         Ok(Self {
             requests: CacheStatus::ALL.map(|status| requests.with_label_values(&[status.as_str()])),
+            granted: signatures.with_label_values(&["granted"]),
+            refused: Refusal::ALL.map(|refusal| signatures.with_label_values(&[refusal.as_str()])),
             memory_bytes: sent.with_label_values(&["memory"]),
             disk_bytes: sent.with_label_values(&["disk"]),
             origin_bytes: sent.with_label_values(&["origin"]),
@@ -201,6 +211,14 @@ impl Metrics {
 
     pub(crate) fn purge(&self, source: PurgeSource) {
         self.purges[source as usize].inc();
+    }
+
+    /// What became of a signature.
+    pub(crate) fn signature(&self, refusal: Option<Refusal>) {
+        match refusal {
+            None => self.granted.inc(),
+            Some(refusal) => self.refused[refusal as usize].inc(),
+        }
     }
 
     /// Objects and bytes of a tier; set every few seconds, not on the data path.

@@ -7,10 +7,10 @@ use http::HeaderValue;
 use http::header::ETAG;
 
 use crate::cache::entry::Meta;
-use crate::cache::key::{CacheKey, Directories};
+use crate::cache::key::CacheKey;
 use crate::cache::slice::Slicing;
 use crate::cache::storability::Policy;
-use crate::config::{self, Config, KeyPolicy, Methods, RequestDirectiveUse, SetCookie};
+use crate::config::{self, Config, Delivery, KeyPolicy, Methods, RequestDirectiveUse, SetCookie};
 use crate::metrics::Metrics;
 use crate::origin::{
     Asked, ConnectError, Failover, Hop, OriginAnswer, OriginBody, OriginError, OriginRequest,
@@ -30,6 +30,7 @@ pub(crate) struct Mount {
     /// How its large objects are sliced, if they are.
     pub(crate) slicing: Option<Slicing>,
     pub(crate) policy: Policy,
+    pub(crate) delivery: Delivery,
     /// The same without its shield, for other caches' requests.
     direct: Option<Arc<Mount>>,
 }
@@ -58,6 +59,7 @@ impl Mounts {
                     obeys_requests: mount.request_directives == RequestDirectiveUse::Obey,
                     slicing: mount.slices.then_some(config.slices),
                     policy: policy(mount),
+                    delivery: mount.delivery.clone(),
                     direct,
                 }))
             };
@@ -74,14 +76,6 @@ impl Mounts {
         }
         mounts.sort_by_key(|mount| std::cmp::Reverse(mount.path.len()));
         Ok(Self(mounts))
-    }
-
-    /// Whether a path may end with a slash, by what is mounted there.
-    pub(crate) fn directories(&self, path: &str) -> Directories {
-        match self.find(path) {
-            Some(mount) if mount.is_http => Directories::Accepted,
-            _ => Directories::Refused,
-        }
     }
 
     /// The mount of a normalised path.

@@ -3,7 +3,11 @@
 pub mod conditional;
 pub mod range;
 
+pub mod coding;
 pub mod content_type;
+pub mod cors;
+pub mod digest;
+pub mod disposition;
 
 pub mod body;
 pub(crate) mod pieces;

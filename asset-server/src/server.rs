@@ -27,6 +27,7 @@ use crate::purge_log::PurgeLog;
 use crate::request_path::First;
 use crate::respond::body::AssetBody;
 use crate::s3_events::{Buckets, ObjectEvent};
+use crate::signed_url::Keys;
 
 /// One region's cache in front of its origins. Clones are one and the same.
 #[derive(Clone)]
@@ -41,6 +42,8 @@ pub(crate) struct Inner {
     pub(crate) cache: Arc<Cache>,
     pub(crate) purges: Arc<PurgeLog>,
     buckets: Buckets,
+    /// The keys that URLs of private mounts are signed with.
+    pub(crate) signing: Option<Keys>,
 }
 
 /// Why an asset server does not start.
@@ -77,6 +80,7 @@ impl AssetServer {
         let mounts = Mounts::connect(&config, &metrics, &recent)
             .map_err(|(mount, source)| StartError::Origin { mount, source })?;
         let interval = config.origin.check_interval;
+        let signing = config.signing.clone();
         let name = config.cache_name();
         let buckets = Buckets::of(&config);
         let (region, purge) = (config.region.clone(), config.purge.clone());
@@ -94,6 +98,7 @@ impl AssetServer {
             cache,
             purges,
             buckets,
+            signing,
         });
         inner.look_after(interval);
         Ok(Self { inner })
@@ -111,6 +116,11 @@ impl AssetServer {
             First::Miss(miss) => Box::pin(self.inner.then(request, miss)).await,
             First::Forward(miss) => Box::pin(self.inner.forward(request, miss, body())).await,
         }
+    }
+
+    /// Whether the answer to a request may depend on [`ClientAddress`](crate::ClientAddress).
+    pub fn asks_for_client(&self) -> bool {
+        self.inner.signing.is_some()
     }
 
     /// How each origin is doing, those of one mount in order.

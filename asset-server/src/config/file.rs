@@ -9,6 +9,7 @@ use serving::config::Invalid;
 use serving::units::{ByteSize, Duration};
 
 pub use super::archive::ArchiveFile;
+use super::delivery::{CorsFile, Delivery, SigningFile, SiteFile};
 use super::http_semantics::{KeyFile, Methods, RequestDirectiveUse, SetCookie, header_name};
 use super::{
     Addressing, Config, Credentials, Disk, Memory, Mount, Origin, OriginLimits, PurgeFile, S3,
@@ -33,6 +34,8 @@ pub struct ConfigFile {
     pub slices: SlicesFile,
     /// How purges reach the other instances.
     pub purge: PurgeFile,
+    /// The keys that URLs of private mounts are signed with.
+    pub signing: Option<SigningFile>,
 }
 
 impl Default for ConfigFile {
@@ -45,6 +48,7 @@ impl Default for ConfigFile {
             origin: OriginLimitsFile::default(),
             slices: SlicesFile::default(),
             purge: PurgeFile::default(),
+            signing: None,
         }
     }
 }
@@ -104,6 +108,18 @@ pub struct MountFile {
     /// and those of an HTTP origin are not, since not every HTTP server has ranges.
     #[serde(default)]
     pub slices: Option<bool>,
+    /// Only who has a URL signed with one of `signing.keys` may read.
+    #[serde(default)]
+    pub private: bool,
+    /// The bucket holds a site: index of a directory, page for 404, app with routes of its own.
+    #[serde(default)]
+    pub site: Option<SiteFile>,
+    /// Pages of other origins may read.
+    #[serde(default)]
+    pub cors: Option<CorsFile>,
+    /// `?download` makes a browser save the object instead of showing it.
+    #[serde(default)]
+    pub download: bool,
 }
 
 fn stale_while_revalidate() -> Duration {
@@ -347,6 +363,12 @@ impl ConfigFile {
             let mount = mount
                 .resolve(directory, &self.region)
                 .map_err(|e| e.within(format!("mounts[{i}]")))?;
+            if mount.delivery.private && self.signing.is_none() {
+                return Err(Invalid::new(
+                    format!("mounts[{i}].private"),
+                    "needs signing.keys, or nobody could read",
+                ));
+            }
             if mounts.iter().any(|other| other.path == mount.path) {
                 let reason = format!("{:?} is mounted twice", mount.path);
                 return Err(Invalid::new(format!("mounts[{i}].path"), reason));
@@ -376,6 +398,14 @@ impl ConfigFile {
                 .purge
                 .resolve(directory)
                 .map_err(|e| e.within("purge"))?,
+            signing: match self.signing {
+                Some(signing) => Some(
+                    signing
+                        .resolve(directory)
+                        .map_err(|e| e.within("signing"))?,
+                ),
+                None => None,
+            },
         })
     }
 }
@@ -451,6 +481,18 @@ impl MountFile {
             set_cookie: self.set_cookie,
             request_directives: self.request_directives,
             slices: self.slices.unwrap_or(!is_http),
+            delivery: Delivery {
+                private: self.private,
+                site: match self.site {
+                    Some(site) => Some(site.resolve().map_err(|e| e.within("site"))?),
+                    None => None,
+                },
+                cors: match self.cors {
+                    Some(cors) => Some(cors.resolve().map_err(|e| e.within("cors"))?),
+                    None => None,
+                },
+                download: self.download,
+            },
         })
     }
 }

@@ -5,6 +5,7 @@ mod support;
 
 mod archive;
 mod coalescing;
+mod delivery;
 mod disk;
 mod failover;
 mod freshness;

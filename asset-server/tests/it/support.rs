@@ -238,6 +238,7 @@ pub(crate) fn config(origin: Origin) -> Config {
             max_object: 64 << 20,
         },
         disk: None,
+        signing: None,
         origin: OriginLimits {
             max_concurrency: 64,
             min_concurrency: 4,
