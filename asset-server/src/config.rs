@@ -3,8 +3,11 @@
 //! [`ConfigFile`] is the same thing as an operator writes it, and [`ConfigFile::resolve`] leads from
 //! one to the other. A program that embeds the cache may also fill in a [`Config`] itself.
 
+mod archive;
+mod delivery;
 mod file;
 mod http_semantics;
+mod purge;
 mod standalone;
 
 use std::path::PathBuf;
@@ -16,14 +19,20 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serving::secret::Secret;
 
+use crate::signed_url::Keys;
+
+pub use delivery::{CorsFile, Delivery, SigningFile, SigningKeyFile, SiteFile};
+
 pub use file::{
-    ConfigFile, CredentialsFile, DirectoryFile, DiskFile, HttpFile, MemoryFile, MountFile,
-    OriginFile, OriginLimitsFile, S3File, SlicesFile,
+    ArchiveFile, ConfigFile, CredentialsFile, DirectoryFile, DiskFile, HttpFile, MemoryFile,
+    MountFile, OriginFile, OriginLimitsFile, S3File, ShieldFile, SlicesFile,
 };
 
 pub use http_semantics::{
     KeyFile, KeyPolicy, Methods, Query, QueryFile, RequestDirectiveUse, SetCookie,
 };
+
+pub use purge::{Peer, PeerFile, PurgeEverywhere, PurgeFile, PurgeLogFile, PurgeLogStore};
 
 pub use standalone::{
     Admin, AdminFile, ListenerConfig, ListenerFile, Standalone, StandaloneFile, standalone_schema,
@@ -44,6 +53,17 @@ pub struct Config {
     pub origin: OriginLimits,
     /// How large objects are sliced.
     pub slices: Slicing,
+    /// The keys that URLs of private mounts are signed with.
+    pub signing: Option<Keys>,
+    /// How purges reach the other instances.
+    pub purge: PurgeEverywhere,
+}
+
+impl Config {
+    /// What the cache is called in `Cache-Status`, `Proxy-Status` and `CDN-Loop`.
+    pub fn cache_name(&self) -> String {
+        format!("asset-{}", self.region)
+    }
 }
 
 /// One URL prefix and the origin behind it.
@@ -57,6 +77,10 @@ pub struct Mount {
     pub fallbacks: Vec<Origin>,
     /// Whether an object that only a fallback has is copied back to the origin.
     pub restore: bool,
+    /// Where `asset-server archive` moves old objects: a bucket or a directory, never an HTTP server.
+    pub archive: Option<Origin>,
+    /// The region that is asked before the origin.
+    pub shield: Option<Shield>,
     /// Freshness of an object whose origin states none.
     pub default_ttl: Duration,
     /// How long "no such object" is remembered.
@@ -77,6 +101,8 @@ pub struct Mount {
     pub request_directives: RequestDirectiveUse,
     /// Whether large objects are fetched and kept in slices.
     pub slices: bool,
+    /// What it does besides caching.
+    pub delivery: Delivery,
 }
 
 impl Mount {
@@ -88,6 +114,8 @@ impl Mount {
             origin,
             fallbacks: Vec::new(),
             restore: false,
+            archive: None,
+            shield: None,
             default_ttl: Duration::from_secs(3600),
             negative_ttl: Duration::from_secs(5),
             stale_while_revalidate: Duration::ZERO,
@@ -98,8 +126,16 @@ impl Mount {
             set_cookie: SetCookie::Store,
             request_directives: RequestDirectiveUse::Obey,
             slices: !is_http,
+            delivery: Delivery::default(),
         }
     }
+}
+
+/// Another region's asset servers, asked before the origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shield {
+    /// URL that paths are appended to.
+    pub url: String,
 }
 
 /// An origin, by kind.

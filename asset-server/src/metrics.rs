@@ -12,6 +12,7 @@ use origin::{CareFamilies, ORIGIN, RefusedMetrics};
 pub(crate) use origin::{OriginMetrics, RestoreMetrics};
 
 use crate::cache::status::CacheStatus;
+use crate::signed_url::Refusal;
 
 /// From a store in the same building to one across an ocean with a retry.
 const LATENCY_BUCKETS: [f64; 12] = [
@@ -22,6 +23,8 @@ const LATENCY_BUCKETS: [f64; 12] = [
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
     requests: [IntCounter; CacheStatus::COUNT],
+    granted: IntCounter,
+    refused: [IntCounter; Refusal::ALL.len()],
     /// Bytes of bodies sent from memory.
     pub(crate) memory_bytes: IntCounter,
     /// Bytes of bodies sent from disk.
@@ -37,6 +40,10 @@ pub(crate) struct Metrics {
     pub(crate) fills: IntGauge,
     pub(crate) failed_fills: IntCounter,
     pub(crate) purged: IntCounter,
+    purges: [IntCounter; PurgeSource::ALL.len()],
+    pub(crate) purge_log_errors: IntCounter,
+    /// When the purge log was last read, in seconds since 1970.
+    pub(crate) purge_log_read: IntGauge,
     tier_bytes: IntGaugeVec,
     tier_objects: IntGaugeVec,
     origin_requests: IntCounterVec,
@@ -47,11 +54,42 @@ pub(crate) struct Metrics {
     care: CareFamilies,
 }
 
+/// How a purge got here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PurgeSource {
+    /// Somebody asked this instance.
+    Admin,
+    /// A bucket's event notification was sent to this instance.
+    Event,
+    /// Another instance said so.
+    Peer,
+    /// It was found in the purge log.
+    Log,
+}
+
+impl PurgeSource {
+    const ALL: [Self; 4] = [Self::Admin, Self::Event, Self::Peer, Self::Log];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Event => "event",
+            Self::Peer => "peer",
+            Self::Log => "log",
+        }
+    }
+}
+
 impl Metrics {
     pub(crate) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let add = Family { registry };
         let requests =
             add.counters("requests_total", "requests by cache status", "cache_status")?;
+        let signatures = add.counters(
+            "signatures_total",
+            "requests to private mounts, by what became of their signature",
+            "result",
+        )?;
         let sent = add.counters(
             "sent_bytes_total",
             "bytes of bodies sent, by where they came from",
@@ -67,8 +105,15 @@ impl Metrics {
             "pieces of files read for a response, by whether the page cache had them",
             "from",
         )?;
+        let purges = add.counters(
+            "purges_total",
+            "purges applied here, by how they got here",
+            "source",
+        )?;
         Ok(Self {
             requests: CacheStatus::ALL.map(|status| requests.with_label_values(&[status.as_str()])),
+            granted: signatures.with_label_values(&["granted"]),
+            refused: Refusal::ALL.map(|refusal| signatures.with_label_values(&[refusal.as_str()])),
             memory_bytes: sent.with_label_values(&["memory"]),
             disk_bytes: sent.with_label_values(&["disk"]),
             origin_bytes: sent.with_label_values(&["origin"]),
@@ -93,6 +138,15 @@ impl Metrics {
                 "fills that ended before the object was complete",
             )?,
             purged: add.counter("purged_objects_total", "objects removed by a purge")?,
+            purges: PurgeSource::ALL.map(|source| purges.with_label_values(&[source.as_str()])),
+            purge_log_errors: add.counter(
+                "purge_log_errors_total",
+                "times that the purge log could not be read or written, and records that make no sense",
+            )?,
+            purge_log_read: add.gauge(
+                "purge_log_read_timestamp_seconds",
+                "when the purge log was last read to its end",
+            )?,
             tier_bytes: add.gauges("tier_bytes", "bytes that a tier holds", "tier")?,
             tier_objects: add.gauges("tier_objects", "objects that a tier holds", "tier")?,
             origin_requests: add.counters_by(
@@ -153,6 +207,18 @@ impl Metrics {
 
     pub(crate) fn request(&self, status: CacheStatus) {
         self.requests[status as usize].inc();
+    }
+
+    pub(crate) fn purge(&self, source: PurgeSource) {
+        self.purges[source as usize].inc();
+    }
+
+    /// What became of a signature.
+    pub(crate) fn signature(&self, refusal: Option<Refusal>) {
+        match refusal {
+            None => self.granted.inc(),
+            Some(refusal) => self.refused[refusal as usize].inc(),
+        }
     }
 
     /// Objects and bytes of a tier; set every few seconds, not on the data path.

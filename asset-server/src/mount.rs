@@ -3,18 +3,20 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use http::HeaderValue;
 use http::header::ETAG;
 
 use crate::cache::entry::Meta;
-use crate::cache::key::{CacheKey, Directories};
+use crate::cache::key::CacheKey;
 use crate::cache::slice::Slicing;
 use crate::cache::storability::Policy;
-use crate::config::{self, Config, KeyPolicy, Methods, RequestDirectiveUse, SetCookie};
+use crate::config::{self, Config, Delivery, KeyPolicy, Methods, RequestDirectiveUse, SetCookie};
 use crate::metrics::Metrics;
 use crate::origin::{
-    Asked, ConnectError, Failover, OriginAnswer, OriginBody, OriginError, OriginRequest, Stores,
-    Want,
+    Asked, ConnectError, Failover, Hop, OriginAnswer, OriginBody, OriginError, OriginRequest,
+    Stores, Want,
 };
+use crate::purge_log::RecentPurges;
 
 /// One URL prefix.
 pub(crate) struct Mount {
@@ -28,6 +30,9 @@ pub(crate) struct Mount {
     /// How its large objects are sliced, if they are.
     pub(crate) slicing: Option<Slicing>,
     pub(crate) policy: Policy,
+    pub(crate) delivery: Delivery,
+    /// The same without its shield, for other caches' requests.
+    direct: Option<Arc<Mount>>,
 }
 
 /// All of them, longest path first.
@@ -37,40 +42,40 @@ impl Mounts {
     pub(crate) fn connect(
         config: &Config,
         metrics: &Metrics,
+        recent: &Arc<RecentPurges>,
     ) -> Result<Self, (String, ConnectError)> {
         let mut stores = Stores::new(&config.origin);
         let mut mounts = Vec::with_capacity(config.mounts.len());
         for mount in &config.mounts {
-            let origin = Failover::connect(mount, &config.origin, &mut stores, metrics)
-                .map_err(|e| (mount.path.clone(), e))?;
-            mounts.push(Arc::new(Mount {
-                path: mount.path.clone(),
-                origin,
-                is_http: matches!(mount.origin, config::Origin::Http { .. }),
-                key: mount.key.clone(),
-                methods: mount.methods,
-                obeys_requests: mount.request_directives == RequestDirectiveUse::Obey,
-                slicing: mount.slices.then_some(config.slices),
-                policy: Policy {
-                    default_ttl: mount.default_ttl,
-                    negative_ttl: mount.negative_ttl,
-                    stale_while_revalidate: mount.stale_while_revalidate,
-                    stale_if_error: mount.stale_if_error,
-                    targeted_fields: mount.targeted_fields.clone(),
-                    store_set_cookie: mount.set_cookie == SetCookie::Store,
-                },
-            }));
+            let mut connect = |hop: Option<Hop>, direct| {
+                let origin = Failover::connect(mount, &config.origin, &mut stores, metrics, hop)
+                    .map_err(|e| (mount.path.clone(), e))?;
+                Ok(Arc::new(Mount {
+                    path: mount.path.clone(),
+                    origin,
+                    is_http: matches!(mount.origin, config::Origin::Http { .. }),
+                    key: mount.key.clone(),
+                    methods: mount.methods,
+                    obeys_requests: mount.request_directives == RequestDirectiveUse::Obey,
+                    slicing: mount.slices.then_some(config.slices),
+                    policy: policy(mount),
+                    delivery: mount.delivery.clone(),
+                    direct,
+                }))
+            };
+            let mut found = connect(None, None)?;
+            if mount.shield.is_some() {
+                let name = HeaderValue::try_from(config.cache_name());
+                let hop = Hop {
+                    name: name.unwrap_or(HeaderValue::from_static("asset-server")),
+                    recent: recent.clone(),
+                };
+                found = connect(Some(hop), Some(found))?;
+            }
+            mounts.push(found);
         }
         mounts.sort_by_key(|mount| std::cmp::Reverse(mount.path.len()));
         Ok(Self(mounts))
-    }
-
-    /// Whether a path may end with a slash, by what is mounted there.
-    pub(crate) fn directories(&self, path: &str) -> Directories {
-        match self.find(path) {
-            Some(mount) if mount.is_http => Directories::Accepted,
-            _ => Directories::Refused,
-        }
     }
 
     /// The mount of a normalised path.
@@ -83,7 +88,23 @@ impl Mounts {
     }
 }
 
+fn policy(mount: &config::Mount) -> Policy {
+    Policy {
+        default_ttl: mount.default_ttl,
+        negative_ttl: mount.negative_ttl,
+        stale_while_revalidate: mount.stale_while_revalidate,
+        stale_if_error: mount.stale_if_error,
+        targeted_fields: mount.targeted_fields.clone(),
+        store_set_cookie: mount.set_cookie == SetCookie::Store,
+    }
+}
+
 impl Mount {
+    /// The mount as another cache may use it: a shield is never asked on behalf of a cache.
+    pub(crate) fn for_another_cache(self: &Arc<Self>) -> &Arc<Self> {
+        self.direct.as_ref().unwrap_or(self)
+    }
+
     /// Key of the object at the origin.
     pub(crate) fn object_key(&self, key: &CacheKey) -> String {
         key.path()

@@ -6,17 +6,18 @@
 
 mod breaker;
 mod concurrency;
-mod directory;
+pub(crate) mod directory;
 mod error;
 mod failover;
 mod guard;
 mod guarded;
 mod health;
-mod http_server;
+pub(crate) mod http_server;
 mod rate;
 mod restore;
 mod retry;
 mod s3;
+mod shield;
 mod slots;
 mod stores;
 
@@ -34,6 +35,8 @@ pub(crate) use failover::Failover;
 pub(crate) use guarded::GuardedOrigin;
 pub use health::OriginStatus;
 pub use retry::retry_after;
+pub(crate) use s3::SmallObjects;
+pub(crate) use shield::Hop;
 pub(crate) use stores::Stores;
 
 use crate::config;
@@ -171,6 +174,26 @@ fn connect_restore(
         config::Origin::S3(s3) => Some(Box::new(s3::S3Origin::new(s3, limits)?)),
         config::Origin::Http { .. } | config::Origin::Directory { .. } => None,
     })
+}
+
+/// An origin with a shield in front. `path` is the mount's, alike in all regions.
+pub(crate) fn connect_shielded(
+    shield: &config::Shield,
+    path: &str,
+    origin: Box<dyn Origin>,
+    hop: Hop,
+    is_http: bool,
+    limits: &config::OriginLimits,
+) -> Result<Box<dyn Origin>, ConnectError> {
+    let base = format!("{}{path}", shield.url.trim_end_matches('/'));
+    Ok(Box::new(shield::ShieldedOrigin {
+        shield: http_server::HttpOrigin::at(base, limits)?,
+        origin,
+        hop,
+        limit: limits.first_byte_timeout / 2,
+        absence: shield::Absence::new(),
+        is_http,
+    }))
 }
 
 /// Why an origin cannot even be set up.

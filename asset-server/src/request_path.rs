@@ -12,10 +12,11 @@ mod ask;
 mod forward;
 mod sliced;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::header::{ALLOW, CACHE_CONTROL, RANGE, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 use serving::problem::Problem;
@@ -27,15 +28,18 @@ use crate::cache::fill::Head;
 use crate::cache::filling::{Filling, Subject, refresh};
 use crate::cache::find::InMemory;
 use crate::cache::freshness::Lookup;
-use crate::cache::key::{self, CacheKey};
+use crate::cache::key::{self, CacheKey, KeyError};
 use crate::cache::status::{CacheStatus, Staleness};
 use crate::config::Methods;
 use crate::error::Error;
+use crate::hop;
 use crate::mount::Mount;
 use crate::origin::OriginError;
 use crate::respond::body::AssetBody;
 use crate::respond::{Answer, Bytestream, CACHE_STATUS, range};
 use crate::server::Inner;
+use crate::signed_url::Refusal;
+use crate::site;
 
 /// How often a request may find that the fill it waited for is about another variant.
 const MAX_JOINS: usize = 4;
@@ -53,10 +57,25 @@ pub(crate) enum First {
 /// A request that must wait.
 pub(crate) struct Miss {
     pub(crate) mount: Arc<Mount>,
+    /// The path that was asked for, in normal form.
+    pub(crate) path: Arc<str>,
     /// The key without its variant part.
     pub(crate) base: CacheKey,
     /// The key that the request would be answered under, as far as it is known.
     pub(crate) key: CacheKey,
+}
+
+impl Miss {
+    /// A request for one object of a mount.
+    pub(crate) fn of(mount: &Arc<Mount>, path: &str, request: &Parts) -> Self {
+        let base = CacheKey::new(&key::of_request(path, request, &mount.key));
+        Self {
+            mount: mount.clone(),
+            path: path.into(),
+            key: base.clone(),
+            base,
+        }
+    }
 }
 
 impl Inner {
@@ -69,12 +88,27 @@ impl Inner {
     }
 
     fn try_first(self: &Arc<Self>, request: &Parts) -> Result<First, Error> {
-        let directories = self.mounts.directories(request.uri.path());
-        let path = key::normalize_with(request.uri.path(), directories)?;
-        let mount = self.mounts.find(&path).ok_or(Error::NoMount)?;
-        let base = key::of_request(&path, request, &mount.key);
+        let path = site::normalize(request.uri.path())?;
+        let mut mount = self.mounts.find(&path).ok_or(Error::NoMount)?;
+        if hop::from_another_cache(&request.headers, &self.name, |id| self.purges.knows(id))? {
+            mount = mount.for_another_cache();
+        }
+        // Before anything is looked up: a hit is no less private than a miss.
+        if let Some(response) = self.admit(request, mount, &path) {
+            return Ok(First::Done(response));
+        }
+        let site = mount.delivery.site.as_ref();
+        let object = match site {
+            Some(site) => site.first(&path),
+            None if path.ends_with('/') && !mount.is_http => {
+                return Err(Error::Key(KeyError::Directory));
+            }
+            None => Cow::Borrowed(&*path),
+        };
+        let base = key::of_request(&object, request, &mount.key);
         let miss = |key: &str| Miss {
             mount: mount.clone(),
+            path: path.as_ref().into(),
             base: CacheKey::new(&base),
             key: CacheKey::new(key),
         };
@@ -94,6 +128,10 @@ impl Inner {
             InMemory::Nothing => return Ok(First::Miss(miss(&base))),
         };
         let (variant, entry) = found;
+        // In a site, that there is no such object is not the end.
+        if site.is_some() && entry.meta.presence == Presence::Absent {
+            return Ok(First::Miss(miss(&base)));
+        }
         let key = variant.as_ref().map_or(&*base, |key| key.as_str());
         let now = SystemTime::now();
         let lookup = match directives(request, mount) {
@@ -115,30 +153,49 @@ impl Inner {
             let subject = self.subject(request, &miss);
             return Ok(
                 match self.sliced_in_memory(request, &subject, &miss, &entry, status, now) {
-                    Some(response) => First::Done(response),
+                    Some(mut response) => {
+                        self.dress(request, mount, &mut response);
+                        First::Done(response)
+                    }
                     None => First::Miss(miss),
                 },
             );
         }
-        let response = self.respond_with(request, mount, key, &entry, status, now);
+        let mut response = self.respond_with(request, mount, key, &entry, status, now);
+        self.dress(request, mount, &mut response);
         Ok(First::Done(response))
     }
 
     /// Everything that waits.
     pub(crate) async fn then(self: &Arc<Self>, request: &Parts, miss: Miss) -> Response<AssetBody> {
-        let subject = self.subject(request, &miss);
+        let mount = &miss.mount;
+        let mut response = match &mount.delivery.site {
+            Some(site) => self.visit(request, mount, site, &miss.path).await,
+            None => self.miss(request, &miss).await,
+        };
+        self.dress(request, mount, &mut response);
+        response
+    }
+
+    /// One key that memory has no usable answer for.
+    pub(crate) async fn miss(
+        self: &Arc<Self>,
+        request: &Parts,
+        miss: &Miss,
+    ) -> Response<AssetBody> {
+        let subject = self.subject(request, miss);
         let answered = if subject.directives.only_if_cached {
             self.only_if_cached(request, &subject).await
         } else if miss.mount.is_http && ask::has_conditions_for_the_origin(&request.headers) {
-            self.conditional_on_origin(request, &miss, &subject).await
+            self.conditional_on_origin(request, miss, &subject).await
         } else if request.method == Method::HEAD {
-            self.head(request, &miss, &subject).await
-        } else if request.headers.contains_key(RANGE) && self.asks_for_parts(&miss) {
-            self.part(request, &miss, &subject).await
+            self.head(request, miss, &subject).await
+        } else if request.headers.contains_key(RANGE) && self.asks_for_parts(miss) {
+            self.part(request, miss, &subject).await
         } else if self.cache.uncacheable.contains_key(miss.base.as_str()) {
-            self.ask_alone(request, &miss, &subject).await
+            self.ask_alone(request, miss, &subject).await
         } else {
-            self.join_fill(request, &miss, &subject).await
+            self.join_fill(request, miss, &subject).await
         };
         answered.unwrap_or_else(|error| self.problem(request, &error, CacheStatus::Error))
     }
@@ -370,6 +427,9 @@ impl Inner {
         }
         if let Some(wait) = error.retry_after() {
             headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+        }
+        if let Error::Refused(Refusal::Missing) = error {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("EdgeSignature"));
         }
         if let Error::Origin(_) | Error::NotFound = error {
             headers.insert(CACHE_STATUS, cache_status.header(&self.name, None, None));

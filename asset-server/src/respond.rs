@@ -3,7 +3,11 @@
 pub mod conditional;
 pub mod range;
 
+pub mod coding;
 pub mod content_type;
+pub mod cors;
+pub mod digest;
+pub mod disposition;
 
 pub mod body;
 pub(crate) mod pieces;
@@ -209,11 +213,12 @@ impl Answer<'_> {
         let stored = self.stored.then_some(self.meta.status);
         let headers = response.headers_mut();
         headers.insert(AGE, HeaderValue::from(age.as_secs()));
-        // RFC 9211 section 2: each cache adds itself to what the ones before it said.
-        headers.append(
-            CACHE_STATUS,
-            self.status.header(self.cache_name, Some(ttl), stored),
-        );
+        // RFC 9211 section 2: of a response that came now, who handled it before us stays in the list.
+        if !self.stored {
+            headers.remove(CACHE_STATUS);
+        }
+        let own = self.status.header(self.cache_name, Some(ttl), stored);
+        headers.append(CACHE_STATUS, own);
         response
     }
 

@@ -8,11 +8,12 @@ use hyper::body::Incoming;
 use prometheus::Registry;
 use serving::admin::Finding;
 use serving::drain::Drain;
-use serving::listener::{Listener, Metrics};
+use serving::listener::{Listener, Metrics, Peer};
 use tokio::net::TcpListener;
 use tower_service::Service as _;
 
 use crate::config::Standalone;
+use crate::delivery::ClientAddress;
 use crate::respond::body::AssetBody;
 use crate::server::{AssetServer, request_body};
 
@@ -38,7 +39,7 @@ pub fn serve(
         let address = socket.local_addr().unwrap_or(listener.address);
         let name = listener.address.to_string();
         let (server, region) = (server.clone(), region.clone());
-        let respond = move |_, request| respond(server.clone(), region.clone(), request);
+        let respond = move |peer, request| respond(server.clone(), region.clone(), peer, request);
         let listener = Listener::new(socket, metrics_of(&name)).with_tls(listener.tls);
         tokio::spawn(listener.serve(respond, drain.clone()));
         tracing::info!(%address, "serving");
@@ -83,6 +84,7 @@ fn readiness(server: AssetServer) -> impl Fn() -> Vec<Finding> + Send + Sync {
 async fn respond(
     server: AssetServer,
     region: HeaderValue,
+    peer: Peer,
     mut request: Request<Incoming>,
 ) -> Response<AssetBody> {
     let started = Instant::now();
@@ -95,6 +97,10 @@ async fn respond(
             id
         }
     };
+    if server.asks_for_client() {
+        let client = ClientAddress(peer.address.ip());
+        request.extensions_mut().insert(client);
+    }
     let (parts, body) = request.into_parts();
     let mut response = server.respond(&parts, || request_body(body)).await;
     let headers = response.headers_mut();

@@ -23,8 +23,11 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::mount::Mounts;
 use crate::origin::{ConnectError, OriginStatus, RequestBody, Source};
+use crate::purge_log::PurgeLog;
 use crate::request_path::First;
 use crate::respond::body::AssetBody;
+use crate::s3_events::{Buckets, ObjectEvent};
+use crate::signed_url::Keys;
 
 /// One region's cache in front of its origins. Clones are one and the same.
 #[derive(Clone)]
@@ -37,6 +40,10 @@ pub(crate) struct Inner {
     pub(crate) name: String,
     pub(crate) mounts: Mounts,
     pub(crate) cache: Arc<Cache>,
+    pub(crate) purges: Arc<PurgeLog>,
+    buckets: Buckets,
+    /// The keys that URLs of private mounts are signed with.
+    pub(crate) signing: Option<Keys>,
 }
 
 /// Why an asset server does not start.
@@ -53,6 +60,9 @@ pub enum StartError {
         /// What is missing.
         source: ConnectError,
     },
+    /// The other instances cannot be told of purges.
+    #[error("purge: {0}")]
+    Purge(#[source] ConnectError),
     /// The registry has metrics of these names already.
     #[error("the metrics cannot be registered")]
     Metrics(#[from] prometheus::Error),
@@ -66,16 +76,29 @@ impl AssetServer {
     /// not stop it: [`AssetServer::origins`] says so.
     pub async fn start(config: Config, registry: &Registry) -> Result<Self, StartError> {
         let metrics = Metrics::register(registry)?;
-        let mounts = Mounts::connect(&config, &metrics)
+        let recent = Arc::default();
+        let mounts = Mounts::connect(&config, &metrics, &recent)
             .map_err(|(mount, source)| StartError::Origin { mount, source })?;
         let interval = config.origin.check_interval;
-        let name = format!("asset-{}", config.region);
+        let signing = config.signing.clone();
+        let name = config.cache_name();
+        let buckets = Buckets::of(&config);
+        let (region, purge) = (config.region.clone(), config.purge.clone());
+        let (disk, limits) = (config.disk.clone(), config.origin.clone());
         let opened = spawn_blocking(move || Cache::open(&config, metrics)).await;
         let cache = Arc::new(opened.map_err(|_| StartError::Interrupted)??);
+        // Before anything is served: the disk tier may hold what was purged meanwhile.
+        let disk = disk.map(|disk| disk.path);
+        let purges = PurgeLog::start(&purge, &region, disk, &limits, cache.clone(), recent)
+            .await
+            .map_err(StartError::Purge)?;
         let inner = Arc::new(Inner {
             name,
             mounts,
             cache,
+            purges,
+            buckets,
+            signing,
         });
         inner.look_after(interval);
         Ok(Self { inner })
@@ -95,6 +118,11 @@ impl AssetServer {
         }
     }
 
+    /// Whether the answer to a request may depend on [`ClientAddress`](crate::ClientAddress).
+    pub fn asks_for_client(&self) -> bool {
+        self.inner.signing.is_some()
+    }
+
     /// How each origin is doing, those of one mount in order.
     pub fn origins(&self) -> Vec<OriginStatus> {
         self.inner
@@ -104,9 +132,24 @@ impl AssetServer {
             .collect()
     }
 
-    /// Removes objects. It returns when no restart can bring them back.
+    /// Removes objects here. It returns when no restart can bring them back.
     pub async fn purge(&self, what: &Purge) -> PurgeReport {
         self.inner.cache.purge(what).await
+    }
+
+    /// Says goodbye: after a drain nobody needs to wait for this instance to purge anything.
+    pub async fn leave(&self) {
+        self.inner.purges.leave().await;
+    }
+
+    /// Purging everywhere.
+    pub(crate) fn purges(&self) -> &PurgeLog {
+        &self.inner.purges
+    }
+
+    /// The paths that an object of a bucket is cached under.
+    pub(crate) fn paths_of(&self, event: &ObjectEvent) -> Vec<String> {
+        self.inner.buckets.paths(event)
     }
 
     /// `/api/v1/cache` and `/api/v1/purge` together, for a caller that guards both alike.
@@ -114,12 +157,13 @@ impl AssetServer {
         self.stats_router().merge(self.purge_router())
     }
 
-    /// `GET /api/v1/cache`: what the tiers hold and how the origins are.
+    /// `GET /api/v1/cache`: what the tiers hold and how the origins are. `GET /api/v1/purge/<id>`: who has
+    /// done a purge.
     pub fn stats_router(&self) -> axum::Router {
         admin::reads(self.clone())
     }
 
-    /// `POST /api/v1/purge`. The caller asks for the admin token first.
+    /// `POST /api/v1/purge` and `POST /api/v1/events`. The caller asks for the admin token first.
     pub fn purge_router(&self) -> axum::Router {
         admin::changes(self.clone())
     }

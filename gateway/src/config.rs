@@ -96,7 +96,7 @@ pub struct ListenerConfig {
 #[derive(Debug)]
 pub enum AssetServerConfig {
     /// The asset server in this process.
-    Embedded(asset_server::Config),
+    Embedded(Box<asset_server::Config>),
     /// Asset servers of their own.
     Remote(UpstreamConfig),
 }

@@ -198,6 +198,10 @@ async fn serve_here(
         ) => (upstream, strip_prefix.as_deref()),
         (_, Some(Assets::Embedded(server))) => {
             request.parts.headers.insert(REQUEST_ID, record.id.clone());
+            if server.asks_for_client() {
+                let client = asset_server::ClientAddress(record.client);
+                request.parts.extensions.insert(client);
+            }
             // The way here takes less than the clock can tell, so one reading serves for both.
             record.waited = Some(("cache", record.start));
             return Ok(server

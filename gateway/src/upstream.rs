@@ -2,17 +2,23 @@
 
 mod balance;
 
+mod consistent;
+
 mod connect;
 
 mod health_check;
 
 mod retry;
 
+use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::uri::{Authority, Scheme};
+use tokio::time::Instant;
+
+use self::consistent::Seed;
 
 pub use self::connect::{Client, Roots, client, roots};
 pub(crate) use self::health_check::run as run_health_checks;
@@ -25,6 +31,8 @@ pub struct Upstream {
     pub name: Box<str>,
     /// Its addresses in this region. Empty where another region has it.
     pub endpoints: Vec<Arc<Endpoint>>,
+    /// Which of its endpoints a request goes to.
+    pub balance: Balance,
     /// Its timers.
     pub timeouts: Timeouts,
     /// How its endpoints are checked; `None` where they are not.
@@ -35,6 +43,15 @@ pub struct Upstream {
     pub retries: prometheus::IntCounter,
     /// Its connections.
     pub client: Client,
+}
+
+/// Which of several endpoints a request goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Balance {
+    /// The less loaded of two chosen at random.
+    LeastLoaded,
+    /// The one that holds the object: asset servers, each with disks of its own.
+    CacheKey,
 }
 
 /// The timers of a request to an upstream. Each cut names its timer.
@@ -66,24 +83,32 @@ pub struct Endpoint {
     pub scheme: Scheme,
     /// Host and port.
     pub authority: Authority,
+    seed: Seed,
     in_flight: AtomicUsize,
-    down: AtomicBool,
+    made: Instant,
+    /// Milliseconds after `made` when it was last found to be down; 0 while it is well.
+    down_at: AtomicU64,
 }
+
+/// How long an endpoint that nobody checks is left alone after a connection failed. Then one request tries.
+const LEFT_ALONE: Duration = Duration::from_secs(5);
 
 impl Endpoint {
     /// An endpoint that is taken to be well.
     pub fn new(scheme: Scheme, authority: Authority) -> Self {
         Self {
+            seed: Seed::of(&format!("{scheme}://{authority}")),
             scheme,
             authority,
             in_flight: AtomicUsize::new(0),
-            down: AtomicBool::new(false),
+            made: Instant::now(),
+            down_at: AtomicU64::new(0),
         }
     }
 
     /// Whether its last check or connection failed.
     pub fn is_down(&self) -> bool {
-        self.down.load(Ordering::Relaxed)
+        self.down_at.load(Ordering::Relaxed) != 0
     }
 
     /// Requests it is working on for us.
@@ -93,7 +118,24 @@ impl Endpoint {
 
     /// Takes in whether it could be reached. Returns whether that is news.
     pub fn set_down(&self, down: bool) -> bool {
-        self.down.swap(down, Ordering::Relaxed) != down
+        let at = if down { self.clock() } else { 0 };
+        (self.down_at.swap(at, Ordering::Relaxed) != 0) != down
+    }
+
+    /// Whether it has been left alone for long enough after a connection failed. Says so once, then only
+    /// after as long again, so that one request tries and not all.
+    fn is_due(&self) -> bool {
+        let (at, now) = (self.down_at.load(Ordering::Relaxed), self.clock());
+        let due = at != 0 && u128::from(now.saturating_sub(at)) >= LEFT_ALONE.as_millis();
+        due && self
+            .down_at
+            .compare_exchange(at, now, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// Milliseconds since it was made, from 1 on.
+    fn clock(&self) -> u64 {
+        u64::try_from(self.made.elapsed().as_millis()).map_or(u64::MAX, |now| now.max(1))
     }
 }
 
@@ -115,9 +157,45 @@ impl Drop for Claim {
 }
 
 impl Upstream {
-    /// Claims the better of two endpoints chosen at random among those that are well and not in
-    /// `tried`. While none is well, any will do: a check may be wrong, and nothing is surely nothing.
-    pub fn claim(&self, tried: &[Arc<Endpoint>]) -> Option<Claim> {
+    /// Claims an endpoint for a request with this path, among those that are well and not in `tried`. While
+    /// none is well, any will do: a check may be wrong, and nothing is surely nothing.
+    pub fn claim(&self, path: &str, tried: &[Arc<Endpoint>]) -> Option<Claim> {
+        let endpoint = match self.balance {
+            Balance::LeastLoaded => self.least_loaded(tried),
+            Balance::CacheKey => self.holder(path, tried),
+        }?;
+        endpoint.in_flight.fetch_add(1, Ordering::Relaxed);
+        Some(Claim(endpoint.clone()))
+    }
+
+    /// The endpoint whose share the path is in. The cache key of an asset server is the normalised path;
+    /// what it refuses as a path may go anywhere. All slices of a large object share its path, so one
+    /// endpoint holds it whole and knows its one version.
+    fn holder(&self, path: &str, tried: &[Arc<Endpoint>]) -> Option<&Arc<Endpoint>> {
+        let key = asset_server::cache::key::normalize(path).unwrap_or(Cow::Borrowed(path));
+        let seeds = self.endpoints.iter().map(|endpoint| endpoint.seed);
+        let order = consistent::rank(key.as_bytes(), seeds);
+        let untried = |endpoint: &Arc<Endpoint>| !tried.iter().any(|t| Arc::ptr_eq(t, endpoint));
+        // Where nobody checks whether an endpoint is back, its own requests do, one at a time.
+        let first = order
+            .iter()
+            .map(|place| &self.endpoints[*place])
+            .find(|e| untried(e));
+        if self.health_check.is_none()
+            && let Some(first) = first.filter(|endpoint| endpoint.is_due())
+        {
+            return Some(first);
+        }
+        let load = |place: usize| {
+            let endpoint = &self.endpoints[place];
+            (!endpoint.is_down() && untried(endpoint)).then(|| endpoint.in_flight())
+        };
+        consistent::first_with_room(&order, load)
+            .map(|place| &self.endpoints[place])
+            .or(first)
+    }
+
+    fn least_loaded(&self, tried: &[Arc<Endpoint>]) -> Option<&Arc<Endpoint>> {
         let untried =
             |endpoint: &&Arc<Endpoint>| !tried.iter().any(|tried| Arc::ptr_eq(tried, endpoint));
         let choose = |usable: &dyn Fn(&&Arc<Endpoint>) -> bool| {
@@ -135,9 +213,7 @@ impl Upstream {
             .and_then(|index| self.endpoints.iter().filter(usable).nth(index))
         };
         let well = |endpoint: &&Arc<Endpoint>| !endpoint.is_down() && untried(endpoint);
-        let endpoint = choose(&well).or_else(|| choose(&untried))?;
-        endpoint.in_flight.fetch_add(1, Ordering::Relaxed);
-        Some(Claim(endpoint.clone()))
+        choose(&well).or_else(|| choose(&untried))
     }
 }
 

@@ -16,6 +16,7 @@ mod failover;
 
 mod listeners;
 
+mod purge;
 mod reload;
 
 mod remote_assets;

@@ -14,6 +14,7 @@ use http::request::Parts;
 use percent_encoding::NON_ALPHANUMERIC;
 
 use crate::config::{KeyPolicy, Query};
+use crate::signed_url;
 
 /// Longest path accepted, in bytes after decoding; S3 ends keys there too.
 pub const MAX_LENGTH: usize = 1024;
@@ -194,10 +195,12 @@ const FIELD: char = '\u{4}';
 
 /// The part of a query that counts, which is also what goes to the origin.
 pub fn counted_query<'a>(query: Option<&'a str>, counts: &Query) -> Option<Cow<'a, str>> {
-    let query = query?;
+    let query = query.filter(|_| *counts != Query::Ignore)?;
+    // A signature is for us: it neither tells responses apart nor is it the origin's to see.
+    let query = signed_url::strip(query);
     match counts {
         Query::Ignore => None,
-        Query::All => Some(Cow::Borrowed(query)),
+        Query::All => (!query.is_empty()).then_some(query),
         Query::Listed(names) => {
             let mut listed = String::new();
             for name in names {
@@ -215,15 +218,6 @@ pub fn counted_query<'a>(query: Option<&'a str>, counts: &Query) -> Option<Cow<'
     }
 }
 
-/// Whether a path may name a directory, with a slash at its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Directories {
-    /// There are only objects.
-    Refused,
-    /// The origin knows what to do with them.
-    Accepted,
-}
-
 /// The normal form of a request's path; borrowed when the path is normal already, as nearly all are.
 pub fn normalize(path: &str) -> Result<Cow<'_, str>, KeyError> {
     if path.len() > 3 * MAX_LENGTH {
@@ -236,17 +230,6 @@ pub fn normalize(path: &str) -> Result<Cow<'_, str>, KeyError> {
     };
     check(&normal)?;
     Ok(normal)
-}
-
-/// The same where directories may be accepted: the error is the verdict for those who do not.
-pub fn normalize_with(path: &str, directories: Directories) -> Result<Cow<'_, str>, KeyError> {
-    match (normalize(path), directories) {
-        (Err(KeyError::Directory), Directories::Accepted) => match path.contains('%') {
-            true => decode(path).map(Cow::Owned),
-            false => Ok(Cow::Borrowed(path)),
-        },
-        (normal, _) => normal,
-    }
 }
 
 /// Percent-decodes once (RFC 3986 section 2.1), and refuses what would change meaning by it.

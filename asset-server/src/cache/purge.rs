@@ -25,7 +25,7 @@ impl Purge {
 }
 
 /// What a purge has removed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PurgeReport {
     /// Objects in memory.
     pub memory: u64,
@@ -33,4 +33,13 @@ pub struct PurgeReport {
     pub disk: u64,
     /// Fills in flight, which will not be kept.
     pub fills: u64,
+}
+
+impl PurgeReport {
+    /// Takes in what another purge has removed.
+    pub fn add(&mut self, other: Self) {
+        self.memory += other.memory;
+        self.disk += other.disk;
+        self.fills += other.fills;
+    }
 }

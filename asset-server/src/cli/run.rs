@@ -59,6 +59,7 @@ async fn until_drained(config: Standalone) -> ExitCode {
     tracing::info!("draining");
     drain.begin();
     let left = drain.finish(limit).await;
+    server.leave().await;
     if left > 0 {
         tracing::warn!(
             left,

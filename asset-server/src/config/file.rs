@@ -8,9 +8,12 @@ use serde::{Deserialize, Serialize};
 use serving::config::Invalid;
 use serving::units::{ByteSize, Duration};
 
+pub use super::archive::ArchiveFile;
+use super::delivery::{CorsFile, Delivery, SigningFile, SiteFile};
 use super::http_semantics::{KeyFile, Methods, RequestDirectiveUse, SetCookie, header_name};
 use super::{
-    Addressing, Config, Credentials, Disk, Memory, Mount, Origin, OriginLimits, S3, Slicing,
+    Addressing, Config, Credentials, Disk, Memory, Mount, Origin, OriginLimits, PurgeFile, S3,
+    Shield, Slicing,
 };
 
 /// The asset part of a configuration file.
@@ -29,6 +32,10 @@ pub struct ConfigFile {
     pub origin: OriginLimitsFile,
     /// How large objects are fetched and kept.
     pub slices: SlicesFile,
+    /// How purges reach the other instances.
+    pub purge: PurgeFile,
+    /// The keys that URLs of private mounts are signed with.
+    pub signing: Option<SigningFile>,
 }
 
 impl Default for ConfigFile {
@@ -40,6 +47,8 @@ impl Default for ConfigFile {
             disk: None,
             origin: OriginLimitsFile::default(),
             slices: SlicesFile::default(),
+            purge: PurgeFile::default(),
+            signing: None,
         }
     }
 }
@@ -60,6 +69,12 @@ pub struct MountFile {
     /// may write.
     #[serde(default)]
     pub restore: bool,
+    /// Where `asset-server archive` moves old objects.
+    #[serde(default)]
+    pub archive: Option<ArchiveFile>,
+    /// The region that is asked before the origin. Left out, or our own: the origin is asked.
+    #[serde(default)]
+    pub shield: Option<ShieldFile>,
     /// How long an object is fresh when its origin does not say.
     #[serde(default = "default_ttl")]
     pub default_ttl: Duration,
@@ -93,6 +108,18 @@ pub struct MountFile {
     /// and those of an HTTP origin are not, since not every HTTP server has ranges.
     #[serde(default)]
     pub slices: Option<bool>,
+    /// Only who has a URL signed with one of `signing.keys` may read.
+    #[serde(default)]
+    pub private: bool,
+    /// The bucket holds a site: index of a directory, page for 404, app with routes of its own.
+    #[serde(default)]
+    pub site: Option<SiteFile>,
+    /// Pages of other origins may read.
+    #[serde(default)]
+    pub cors: Option<CorsFile>,
+    /// `?download` makes a browser save the object instead of showing it.
+    #[serde(default)]
+    pub download: bool,
 }
 
 fn stale_while_revalidate() -> Duration {
@@ -101,6 +128,17 @@ fn stale_while_revalidate() -> Duration {
 
 fn targeted_fields() -> Vec<String> {
     vec!["CDN-Cache-Control".into()]
+}
+
+/// Another region's asset servers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ShieldFile {
+    /// URL of its asset servers, over a private network: `http://asset.nyc3.internal:8080/`. The path is
+    /// the one that was asked for here.
+    pub url: String,
+    /// Its region. All regions may have the same file: in this one the shield is left out.
+    pub region: String,
 }
 
 fn default_ttl() -> Duration {
@@ -323,8 +361,14 @@ impl ConfigFile {
         let mut mounts: Vec<Mount> = Vec::with_capacity(self.mounts.len());
         for (i, mount) in self.mounts.into_iter().enumerate() {
             let mount = mount
-                .resolve(directory)
+                .resolve(directory, &self.region)
                 .map_err(|e| e.within(format!("mounts[{i}]")))?;
+            if mount.delivery.private && self.signing.is_none() {
+                return Err(Invalid::new(
+                    format!("mounts[{i}].private"),
+                    "needs signing.keys, or nobody could read",
+                ));
+            }
             if mounts.iter().any(|other| other.path == mount.path) {
                 let reason = format!("{:?} is mounted twice", mount.path);
                 return Err(Invalid::new(format!("mounts[{i}].path"), reason));
@@ -350,12 +394,24 @@ impl ConfigFile {
             }),
             origin: self.origin.resolve().map_err(|e| e.within("origin"))?,
             slices: self.slices.resolve().map_err(|e| e.within("slices"))?,
+            purge: self
+                .purge
+                .resolve(directory)
+                .map_err(|e| e.within("purge"))?,
+            signing: match self.signing {
+                Some(signing) => Some(
+                    signing
+                        .resolve(directory)
+                        .map_err(|e| e.within("signing"))?,
+                ),
+                None => None,
+            },
         })
     }
 }
 
 impl MountFile {
-    fn resolve(self, directory: &Path) -> Result<Mount, Invalid> {
+    fn resolve(self, directory: &Path, own_region: &str) -> Result<Mount, Invalid> {
         let ends_right = self.path.starts_with('/') && self.path.ends_with('/');
         let plain = self
             .path
@@ -376,12 +432,29 @@ impl MountFile {
             let fallback = fallback.resolve(directory);
             fallbacks.push(fallback.map_err(|e| e.within(format!("fallbacks[{i}]")))?);
         }
-        if self.restore && (fallbacks.is_empty() || !matches!(origin, Origin::S3(_))) {
+        if self.restore
+            && ((fallbacks.is_empty() && self.archive.is_none())
+                || !matches!(origin, Origin::S3(_)))
+        {
             return Err(Invalid::new(
                 "restore",
-                "needs an S3 origin and fallbacks to restore from",
+                "needs an S3 origin, and fallbacks or an archive to restore from",
             ));
         }
+        let archive = self
+            .archive
+            .map(|archive| archive.resolve(directory, &origin))
+            .transpose()
+            .map_err(|e| e.within("archive"))?;
+        let shield = match self.shield {
+            Some(shield) if shield.region != own_region => {
+                web_url("shield.url", &shield.url)?;
+                Some(Shield { url: shield.url })
+            }
+            _ => None,
+        };
+        // What has been archived is still read, after everything else.
+        fallbacks.extend(archive.clone());
         let is_http = matches!(origin, Origin::Http { .. });
         if self.methods == Methods::Forward && !is_http {
             let reason = "can be forward only with an http origin";
@@ -396,6 +469,8 @@ impl MountFile {
             origin,
             fallbacks,
             restore: self.restore,
+            archive,
+            shield,
             default_ttl: self.default_ttl.get(),
             negative_ttl: self.negative_ttl.get(),
             stale_while_revalidate: self.stale_while_revalidate.get(),
@@ -406,6 +481,18 @@ impl MountFile {
             set_cookie: self.set_cookie,
             request_directives: self.request_directives,
             slices: self.slices.unwrap_or(!is_http),
+            delivery: Delivery {
+                private: self.private,
+                site: match self.site {
+                    Some(site) => Some(site.resolve().map_err(|e| e.within("site"))?),
+                    None => None,
+                },
+                cors: match self.cors {
+                    Some(cors) => Some(cors.resolve().map_err(|e| e.within("cors"))?),
+                    None => None,
+                },
+                download: self.download,
+            },
         })
     }
 }
@@ -431,7 +518,7 @@ impl OriginFile {
 }
 
 impl S3File {
-    fn resolve(self, directory: &Path) -> Result<S3, Invalid> {
+    pub(super) fn resolve(self, directory: &Path) -> Result<S3, Invalid> {
         web_url("endpoint", &self.endpoint)?;
         if self.bucket.is_empty() || self.bucket.contains('/') {
             return Err(Invalid::new("bucket", "must be the name of a bucket"));
@@ -509,7 +596,7 @@ impl OriginLimitsFile {
     }
 }
 
-fn web_url(key: &str, text: &str) -> Result<Uri, Invalid> {
+pub(super) fn web_url(key: &str, text: &str) -> Result<Uri, Invalid> {
     let wrong = || Invalid::new(key, format!("{text:?} is not an http or https URL"));
     let uri: Uri = text.parse().map_err(|_| wrong())?;
     match (uri.scheme_str(), uri.authority(), uri.query()) {

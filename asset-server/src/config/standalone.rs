@@ -185,7 +185,9 @@ mod tests {
     use serving::config::Document;
 
     use super::*;
-    use crate::config::{DiskFile, MemoryFile, MountFile, OriginLimitsFile};
+    use crate::config::{
+        CorsFile, DiskFile, MemoryFile, MountFile, OriginLimitsFile, PurgeFile, SiteFile,
+    };
 
     const EXAMPLE: &str = include_str!("../../config/asset-server.example.yaml");
 
@@ -214,6 +216,7 @@ mod tests {
             (&written.assets.memory, &written.assets.origin),
             (&MemoryFile::default(), &OriginLimitsFile::default())
         );
+        assert_eq!(written.assets.purge, PurgeFile::default());
         assert_eq!(written.assets.region, bare.assets.region);
         let size =
             |file: &StandaloneFile| file.assets.disk.as_ref().map(|DiskFile { size, .. }| *size);
@@ -224,6 +227,19 @@ mod tests {
             assert_eq!(times(mount), times(&bare.assets.mounts[0]));
             assert!(mount.fallbacks.is_empty() && !mount.restore);
         }
+        let (plain, files) = (&written.assets.mounts[0], &written.assets.mounts[1]);
+        let bare_mount = &bare.assets.mounts[0];
+        assert_eq!(
+            (plain.private, plain.download, &plain.site, &plain.cors),
+            (false, false, &bare_mount.site, &bare_mount.cors)
+        );
+        assert_eq!(written.assets.signing, bare.assets.signing);
+        assert_eq!(files.site, Some(SiteFile::default()));
+        let cors = "allowed_origins: [\"https://*.example.com\"]";
+        let cors: CorsFile = Document::from_text("cors", cors)
+            .parse()
+            .expect("it parses");
+        assert_eq!(files.cors, Some(cors));
         // What serialises from the parsed example is what stands in it: no key is left out.
         let value = serde_json::to_value(&written).expect("JSON");
         for key in ["listeners", "admin", "log", "drain_timeout", "assets"] {
@@ -263,6 +279,60 @@ mod tests {
                 with("origin: {http: {url: \"ftp://x\"}}"),
                 &["asset-server.yaml:4", "assets.mounts[0].origin.http.url"],
             ),
+            (
+                with(&format!("{directory}\n      private: true")),
+                &[
+                    "asset-server.yaml:5",
+                    "assets.mounts[0].private",
+                    "signing.keys",
+                ],
+            ),
+            (
+                format!(
+                    "{}  signing: {{keys: [{{id: a, secret: {{file: /nowhere}}}}]}}\n",
+                    with(directory)
+                ),
+                &[
+                    "asset-server.yaml:5",
+                    "assets.signing.keys[0].secret",
+                    "/nowhere",
+                ],
+            ),
+            (
+                format!("{}  signing: {{keys: []}}\n", with(directory)),
+                &["asset-server.yaml:5", "assets.signing.keys", "at least one"],
+            ),
+            (
+                with(&format!("{directory}\n      site: {{index: a/b}}")),
+                &[
+                    "asset-server.yaml:5",
+                    "assets.mounts[0].site.index",
+                    "slash",
+                ],
+            ),
+            (
+                with(&format!("{directory}\n      site: {{not_found: ../x}}")),
+                &["asset-server.yaml:5", "assets.mounts[0].site.not_found"],
+            ),
+            (
+                with(&format!(
+                    "{directory}\n      cors: {{allowed_origins: [\"example.com\"]}}"
+                )),
+                &[
+                    "asset-server.yaml:5",
+                    "assets.mounts[0].cors.allowed_origins",
+                    "https://",
+                ],
+            ),
+            (
+                with(&format!(
+                    "{directory}\n      cors: {{allowed_origins: [\"*\"], allow_credentials: true}}"
+                )),
+                &[
+                    "asset-server.yaml:5",
+                    "assets.mounts[0].cors.allow_credentials",
+                ],
+            ),
             ("assets: {}".into(), &["assets.mounts", "at least one"]),
             (
                 with(&format!(
@@ -296,6 +366,13 @@ mod tests {
             (
                 format!("{}  memory: {{size: 1MiB}}\n", with(directory)),
                 &["asset-server.yaml:5", "assets.memory.max_object"],
+            ),
+            (
+                format!(
+                    "{}  purge:\n    peers: [{{region: a, url: \"http://a\"}}]\n",
+                    with(directory)
+                ),
+                &["asset-server.yaml", "assets.purge.token"],
             ),
             (
                 format!("{}admin:\n  token: {{file: /nowhere}}\n", with(directory)),

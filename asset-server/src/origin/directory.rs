@@ -17,6 +17,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use super::{
     Origin, OriginAnswer, OriginBody, OriginError, OriginObject, OriginRequest, Want, no_body,
 };
+use crate::store::{RESERVED, attributes_of};
 
 /// Bytes read from a file at a time.
 const READ: u64 = 256 << 10;
@@ -61,7 +62,11 @@ fn answer(root: &Path, request: &OriginRequest) -> Result<OriginAnswer, OriginEr
     let Some((file, metadata)) = open(root, &request.key)? else {
         return Ok(OriginAnswer::NotFound);
     };
-    let headers = headers_of(&metadata);
+    let mut headers = headers_of(&metadata);
+    // What an archived object was called when it was in a bucket.
+    if let Ok(root) = root.canonicalize() {
+        headers.extend(attributes_of(&root, &request.key, &metadata));
+    }
     let etag = headers.get(ETAG);
     if request.only_if.is_some() && request.only_if.as_ref() != etag {
         return Err(OriginError::Changed);
@@ -106,6 +111,9 @@ fn answer(root: &Path, request: &OriginRequest) -> Result<OriginAnswer, OriginEr
 /// `None` if there is no such file in the directory, or the path leads out of it.
 fn open(root: &Path, key: &str) -> Result<Option<(File, Metadata)>, OriginError> {
     let failed = |error: io::Error| OriginError::Unreachable(error.into());
+    if key.starts_with(RESERVED) {
+        return Ok(None);
+    }
     let root = root.canonicalize().map_err(|_| missing())?;
     let path = match root.join(key).canonicalize() {
         Ok(path) if path.starts_with(&root) => path,
@@ -132,17 +140,20 @@ fn open(root: &Path, key: &str) -> Result<Option<(File, Metadata)>, OriginError>
 }
 
 /// A file has no version but its times, size and number; together they are as strong as it gets.
-fn headers_of(metadata: &Metadata) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    let tag = format!(
+pub(crate) fn entity_tag(metadata: &Metadata) -> String {
+    format!(
         "\"{:x}-{:x}-{:x}-{:x}\"",
         metadata.ino(),
         metadata.len(),
         metadata.mtime(),
         metadata.mtime_nsec()
-    );
+    )
+}
+
+fn headers_of(metadata: &Metadata) -> HeaderMap {
+    let mut headers = HeaderMap::new();
     let modified = metadata.modified().map(httpdate::fmt_http_date);
-    if let Ok(tag) = HeaderValue::try_from(tag) {
+    if let Ok(tag) = HeaderValue::try_from(entity_tag(metadata)) {
         headers.insert(ETAG, tag);
     }
     if let Some(modified) = modified

@@ -13,8 +13,8 @@ use super::guarded::Tries;
 use super::restore::Restorer;
 use super::stores::Stores;
 use super::{
-    ConnectError, Forward, GuardedOrigin, OriginAnswer, OriginError, OriginObject, OriginRequest,
-    OriginStatus, Want,
+    ConnectError, Forward, GuardedOrigin, Hop, OriginAnswer, OriginError, OriginObject,
+    OriginRequest, OriginStatus, Want,
 };
 use crate::config;
 use crate::metrics::Metrics;
@@ -36,13 +36,16 @@ pub(crate) struct Failover {
 }
 
 impl Failover {
-    /// Sets up the origins that a mount's configuration lists.
+    /// Sets up the origins that a mount's configuration lists; with `hop`, the first one behind the
+    /// mount's shield.
     pub(crate) fn connect(
         mount: &config::Mount,
         limits: &config::OriginLimits,
         stores: &mut Stores,
         metrics: &Metrics,
+        hop: Option<Hop>,
     ) -> Result<Self, ConnectError> {
+        let mut shield = mount.shield.as_ref().zip(hop);
         let mut origins = Vec::with_capacity(1 + mount.fallbacks.len());
         for origin in std::iter::once(&mount.origin).chain(&mount.fallbacks) {
             let position = origins.len();
@@ -50,9 +53,15 @@ impl Failover {
                 0 => mount.path.clone(),
                 position => format!("{} (fallback {position})", mount.path),
             };
+            let mut connected = super::connect(origin, limits)?;
+            if let Some((shield, hop)) = shield.take() {
+                let path = &mount.path;
+                let is_http = matches!(origin, config::Origin::Http { .. });
+                connected = super::connect_shielded(shield, path, connected, hop, is_http, limits)?;
+            }
             origins.push(GuardedOrigin::new(
                 name,
-                super::connect(origin, limits)?,
+                connected,
                 stores.guard(origin),
                 metrics.origin(&mount.path, position),
             ));

@@ -24,7 +24,7 @@ use super::{
 use crate::config::OriginLimits;
 
 /// RFC 3986 section 3.3: what a path may hold as it is. Everything else is encoded, `%` included.
-const PATH: &AsciiSet = &NON_ALPHANUMERIC
+pub(crate) const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'/')
     .remove(b'-')
     .remove(b'.')
@@ -45,31 +45,19 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'@');
 
 pub(super) struct HttpOrigin {
-    client: Client<HttpsConnector<HttpConnector>, RequestBody>,
+    client: HttpClient,
     base: String,
 }
 
 impl HttpOrigin {
     pub(super) fn new(url: &Uri, limits: &OriginLimits) -> Result<Self, ConnectError> {
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(limits.connect_timeout));
-        let connector = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_provider_and_native_roots(rustls::crypto::aws_lc_rs::default_provider())
-            .map_err(ConnectError::Roots)?
-            .https_or_http()
-            .enable_http1()
-            .enable_http2()
-            .wrap_connector(connector);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_max_idle_per_host(limits.max_concurrency)
-            .build(connector);
-        Ok(Self {
-            client,
-            base: url.to_string(),
-        })
+        Self::at(url.to_string(), limits)
+    }
+
+    /// `base` is what keys are appended to.
+    pub(super) fn at(base: String, limits: &OriginLimits) -> Result<Self, ConnectError> {
+        let client = client(limits.connect_timeout, limits.max_concurrency)?;
+        Ok(Self { client, base })
     }
 
     /// Host and `User-Agent` are ours unless the client's request goes on; the body is streamed.
@@ -105,10 +93,14 @@ impl HttpOrigin {
     }
 }
 
-impl Origin for HttpOrigin {
-    fn fetch(&self, request: OriginRequest) -> BoxFuture<'_, Result<OriginAnswer, OriginError>> {
+impl HttpOrigin {
+    /// Asks for one object, with headers of the caller's beside those that the request means.
+    pub(super) fn ask(
+        &self,
+        request: OriginRequest,
+        mut own: HeaderMap,
+    ) -> BoxFuture<'_, Result<OriginAnswer, OriginError>> {
         Box::pin(async move {
-            let mut own = HeaderMap::new();
             if !request.asked.headers.contains_key(ACCEPT_ENCODING) {
                 own.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
             }
@@ -151,6 +143,12 @@ impl Origin for HttpOrigin {
                 (status, Want::Range(_)) => Err(failure(status, &object.headers)),
             }
         })
+    }
+}
+
+impl Origin for HttpOrigin {
+    fn fetch(&self, request: OriginRequest) -> BoxFuture<'_, Result<OriginAnswer, OriginError>> {
+        self.ask(request, HeaderMap::new())
     }
 
     fn forward(&self, request: Forward) -> BoxFuture<'_, Result<OriginObject, OriginError>> {
@@ -208,7 +206,7 @@ fn object(response: Response<Incoming>, head: bool) -> OriginObject {
     }
 }
 
-fn no_request_body() -> RequestBody {
+pub(crate) fn no_request_body() -> RequestBody {
     Empty::new().map_err(|never| match never {}).boxed_unsync()
 }
 
@@ -217,6 +215,31 @@ fn failure(status: StatusCode, headers: &HeaderMap) -> OriginError {
         .get(RETRY_AFTER)
         .and_then(|value| super::retry_after(value.as_bytes(), SystemTime::now()));
     OriginError::of_status(status.as_u16(), retry_after)
+}
+
+/// What asks an HTTP server: an origin, or a cache that is to be warmed.
+pub(crate) type HttpClient = Client<HttpsConnector<HttpConnector>, RequestBody>;
+
+/// A client that keeps up to `idle` connections to each host.
+pub(crate) fn client(
+    connect_timeout: std::time::Duration,
+    idle: usize,
+) -> Result<HttpClient, ConnectError> {
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(connect_timeout));
+    let connector = hyper_rustls::HttpsConnectorBuilder::new()
+        .with_provider_and_native_roots(rustls::crypto::aws_lc_rs::default_provider())
+        .map_err(ConnectError::Roots)?
+        .https_or_http()
+        .enable_http1()
+        .enable_http2()
+        .wrap_connector(connector);
+    Ok(Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_max_idle_per_host(idle)
+        .build(connector))
 }
 
 /// Some stores answer a range with other bytes than were asked for.

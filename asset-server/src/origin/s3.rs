@@ -1,22 +1,16 @@
-//! An S3-compatible object store as origin. The only module that names an AWS type.
-//!
-//! Bodies are not checksummed by the SDK (`when_required`): an ETag of a multipart object is no MD5,
-//! stores differ in what else they offer, and a body cut short is found by its length.
+//! An S3-compatible object store as origin. With [`crate::s3_client`] and `store/s3` the only place
+//! that names an AWS type.
 
 mod restore;
+
+mod small_objects;
 
 use std::time::SystemTime;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::config::timeout::TimeoutConfig;
-use aws_sdk_s3::config::{
-    BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
-    StalledStreamProtectionConfig,
-};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
-use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use futures_util::future::BoxFuture;
 use http::header::{
@@ -29,7 +23,10 @@ use super::{
     ConnectError, Origin, OriginAnswer, OriginBody, OriginError, OriginObject, OriginRequest,
     Validator, Want, no_body,
 };
-use crate::config::{self, Addressing, OriginLimits};
+use crate::config::{self, OriginLimits};
+use crate::s3_client;
+
+pub(crate) use small_objects::SmallObjects;
 
 pub(super) struct S3Origin {
     client: Client,
@@ -39,34 +36,9 @@ pub(super) struct S3Origin {
 
 impl S3Origin {
     pub(super) fn new(s3: &config::S3, limits: &OriginLimits) -> Result<Self, ConnectError> {
-        let http_client = aws_smithy_http_client::Builder::new()
-            .pool_max_idle_per_host(limits.max_concurrency)
-            .tls_provider(tls::Provider::Rustls(CryptoMode::AwsLc))
-            .build_https();
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(limits.connect_timeout)
-            .read_timeout(limits.first_byte_timeout)
-            .build();
-        let builder = aws_sdk_s3::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .endpoint_url(&s3.endpoint)
-            .region(Region::new(s3.region.clone()))
-            .force_path_style(s3.addressing == Addressing::Path)
-            .http_client(http_client)
-            .timeout_config(timeouts)
-            .retry_config(RetryConfig::disabled())
-            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
-            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
-            // A fill that waits for a disk is no stalled stream, and a stalled one ends by our own
-            // idle timeout.
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-        let builder = match credentials(&s3.credentials)? {
-            Some(credentials) => builder.credentials_provider(credentials),
-            None => builder.allow_no_auth(),
-        };
-        let client = Client::from_conf(builder.build());
         Ok(Self {
-            client,
+            // Retries have their own budget: `origin::guarded`.
+            client: s3_client::connect(s3, limits, RetryConfig::disabled())?,
             bucket: s3.bucket.clone(),
             prefix: s3.prefix.clone(),
         })
@@ -278,53 +250,4 @@ where
             error => OriginError::Unreachable(Box::new(error)),
         }),
     }
-}
-
-/// `None` for a public bucket.
-fn credentials(source: &config::Credentials) -> Result<Option<Credentials>, ConnectError> {
-    let from_environment = |name: &str| {
-        std::env::var(name).map_err(|_| {
-            ConnectError::Credentials(format!("environment variable {name} is not set"))
-        })
-    };
-    let (access_key, secret_key, token) = match source {
-        config::Credentials::Anonymous => return Ok(None),
-        config::Credentials::Static {
-            access_key,
-            secret_key,
-        } => (access_key.clone(), secret_key.expose().to_owned(), None),
-        config::Credentials::Environment => (
-            from_environment("AWS_ACCESS_KEY_ID")?,
-            from_environment("AWS_SECRET_ACCESS_KEY")?,
-            std::env::var("AWS_SESSION_TOKEN").ok(),
-        ),
-        config::Credentials::File(path) => {
-            let text = std::fs::read_to_string(path).map_err(|error| {
-                ConnectError::Credentials(format!("cannot read {}: {error}", path.display()))
-            })?;
-            let value = |name: &str| {
-                text.lines()
-                    .filter_map(|line| line.split_once('='))
-                    .find(|(key, _)| key.trim() == name)
-                    .map(|(_, value)| value.trim().to_owned())
-            };
-            let needed = |name: &str| {
-                value(name).ok_or_else(|| {
-                    ConnectError::Credentials(format!("{} has no {name}", path.display()))
-                })
-            };
-            (
-                needed("aws_access_key_id")?,
-                needed("aws_secret_access_key")?,
-                value("aws_session_token"),
-            )
-        }
-    };
-    Ok(Some(Credentials::new(
-        access_key,
-        secret_key,
-        token,
-        None,
-        "asset-server",
-    )))
 }

@@ -30,6 +30,7 @@ use crate::respond::body::AssetBody;
 use crate::respond::pieces::OriginPieces;
 use crate::respond::{Bytestream, CACHE_STATUS};
 use crate::server::Inner;
+use crate::signed_url;
 
 /// What an HTTP origin is asked with: the request's own headers, but for those of the connection, the
 /// preconditions, which we evaluate ourselves, and the range, which we cut out ourselves.
@@ -63,6 +64,9 @@ pub(super) fn passed_on(request: &Parts, mount: &Mount) -> Asked {
         _ => "1.1 asset-server",
     };
     headers.append(VIA, HeaderValue::from_static(via));
+    if mount.delivery.private {
+        signed_url::remove_cookie(&mut headers);
+    }
     if let Some(codings) = vary::normalized_accept_encoding(&request.headers) {
         headers.insert(ACCEPT_ENCODING, codings);
     }

@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::origin::{Forward, OriginObject, RequestBody};
 use crate::respond::body::AssetBody;
 use crate::server::Inner;
+use crate::site;
 
 impl Inner {
     /// Passes a request on as it is.
@@ -24,6 +25,17 @@ impl Inner {
         self: &Arc<Self>,
         request: &Parts,
         miss: Miss,
+        body: RequestBody,
+    ) -> Response<AssetBody> {
+        let mut response = self.passed(request, &miss, body).await;
+        self.dress(request, &miss.mount, &mut response);
+        response
+    }
+
+    async fn passed(
+        self: &Arc<Self>,
+        request: &Parts,
+        miss: &Miss,
         body: RequestBody,
     ) -> Response<AssetBody> {
         let sent = SystemTime::now();
@@ -36,16 +48,16 @@ impl Inner {
         match miss.mount.origin.forward(forward).await {
             Ok(object) => {
                 // The client must not hear of success while the old response is still served.
-                for key in self.invalidated(request, &miss, &object) {
+                for key in self.invalidated(request, miss, &object) {
                     self.cache.purge(&Purge::Key(key.as_str().to_owned())).await;
                 }
-                if request.method == Method::POST && self.answers_get(request, &miss, &object) {
+                if request.method == Method::POST && self.answers_get(request, miss, &object) {
                     let moments = (sent, SystemTime::now());
-                    let subject = self.subject(request, &miss);
-                    let kept = self.keep_or_pass(request, &miss, &subject, object, moments);
+                    let subject = self.subject(request, miss);
+                    let kept = self.keep_or_pass(request, miss, &subject, object, moments);
                     return kept.await;
                 }
-                self.pass_through(request, &miss, object, CacheStatus::Method)
+                self.pass_through(request, miss, object, CacheStatus::Method)
             }
             Err(error) => {
                 self.problem(request, &Error::Origin(Arc::new(error)), CacheStatus::Error)
@@ -79,7 +91,7 @@ impl Inner {
     fn named(&self, request: &Parts, object: &OriginObject, name: &HeaderName) -> Option<CacheKey> {
         let reference = object.headers.get(name)?.to_str().ok()?;
         let uri = resolve(request, reference)?;
-        let path = key::normalize_with(uri.path(), self.mounts.directories(uri.path())).ok()?;
+        let path = site::normalize(uri.path()).ok()?;
         let mount = self.mounts.find(&path)?;
         let mut parts = http::Request::new(()).into_parts().0;
         parts.headers = request.headers.clone();

@@ -8,6 +8,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use super::coding::Coding;
+use super::coding::pieces::CodedPieces;
 use crate::cache::entry::CHUNK;
 
 /// A response body. Cached bytes are shared with the cache, never copied.
@@ -38,6 +40,9 @@ pub enum AssetBodyError {
     /// The object is damaged on disk, and the origin cannot give the rest.
     #[error("the object cannot be read to its end")]
     Storage,
+    /// The encoder failed.
+    #[error("the object cannot be coded")]
+    Coding,
 }
 
 /// Bytes that have to be waited for, in order.
@@ -80,6 +85,12 @@ impl AssetBody {
     /// Pieces of `left` bytes together, if that is known.
     pub(crate) fn stream(pieces: Box<dyn Pieces>, left: Option<u64>) -> Self {
         Self(Kind::Stream { pieces, left })
+    }
+
+    /// The coded form of this body, whose length nobody knows before its end.
+    pub fn coded(self, coding: Coding) -> std::io::Result<Self> {
+        let pieces = CodedPieces::new(self, coding)?;
+        Ok(Self::stream(Box::new(pieces), None))
     }
 
     /// The next piece. All kinds in one place, for the frames of a response and the parts of a

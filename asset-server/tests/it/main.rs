@@ -3,7 +3,9 @@
 
 mod support;
 
+mod archive;
 mod coalescing;
+mod delivery;
 mod disk;
 mod failover;
 mod freshness;
@@ -12,5 +14,9 @@ mod hostile_requests;
 mod origin_care;
 mod origins;
 mod process;
+mod purge_everywhere;
 mod requests;
+mod shield;
 mod slices;
+mod warm;
+mod writes;

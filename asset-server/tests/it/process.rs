@@ -15,13 +15,13 @@ use tokio::process::{Child, Command};
 use crate::support::{Store, noise};
 
 /// An `asset-server` of its own, on free ports.
-struct Process {
+pub(crate) struct Process {
     child: Child,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Process {
-    async fn start(directory: &Path, store: &Store, memory: &str) -> Self {
+    pub(crate) async fn start(directory: &Path, store: &Store, memory: &str) -> Self {
         let server = Command::new(env!("CARGO_BIN_EXE_asset-server"));
         Self::start_as(server, directory, store, memory).await
     }

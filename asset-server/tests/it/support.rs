@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use asset_server::config::{
-    Addressing, Config, Credentials, Disk, Memory, Mount, Origin, OriginLimits, S3, Slicing,
+    Addressing, Config, Credentials, Disk, Memory, Mount, Origin, OriginLimits, PurgeEverywhere,
+    S3, Slicing,
 };
 use asset_server::{AssetBody, AssetServer};
 use bytes::Bytes;
@@ -48,6 +49,11 @@ impl Seen {
             .iter()
             .filter(|(m, p, _)| m == method && p == path)
             .count()
+    }
+
+    /// All requests so far.
+    pub(crate) fn total(&self) -> usize {
+        self.0.lock().expect("sound").len()
     }
 
     pub(crate) fn last(&self, path: &str) -> HeaderMap {
@@ -232,6 +238,7 @@ pub(crate) fn config(origin: Origin) -> Config {
             max_object: 64 << 20,
         },
         disk: None,
+        signing: None,
         origin: OriginLimits {
             max_concurrency: 64,
             min_concurrency: 4,
@@ -249,6 +256,7 @@ pub(crate) fn config(origin: Origin) -> Config {
             size: 4 << 20,
             read_ahead: 4,
         },
+        purge: PurgeEverywhere::default(),
     }
 }
 

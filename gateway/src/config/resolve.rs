@@ -59,7 +59,7 @@ pub(super) fn resolve(file: File, directory: &Path) -> Result<Config, Invalid> {
             let resolved = embedded
                 .resolve(directory)
                 .map_err(|e| e.within("asset_server.embedded"))?;
-            Some(AssetServerConfig::Embedded(resolved))
+            Some(AssetServerConfig::Embedded(Box::new(resolved)))
         }
         Some(AssetServerFile::Remote(remote)) => {
             let remote = upstream("asset-server", &remote, &regions)

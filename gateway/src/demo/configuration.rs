@@ -24,6 +24,8 @@ pub(super) struct Plan<'a> {
     pub(super) bucket: &'a str,
     pub(super) credentials: PathBuf,
     pub(super) admin_token: PathBuf,
+    /// The other regions' names, and their private listeners as reached from this one.
+    pub(super) purge_peers: &'a [(String, SocketAddr)],
     pub(super) cache: PathBuf,
     /// Where the compute cluster is, and its addresses there.
     pub(super) compute_region: &'a str,
@@ -39,6 +41,16 @@ pub(super) fn write(plan: &Plan<'_>, path: &Path) -> std::io::Result<()> {
         .iter()
         .map(|(name, address)| json!({"name": name, "address": format!("http://{address}")}))
         .collect();
+    let purge_peers: Vec<_> = plan
+        .purge_peers
+        .iter()
+        .map(|(region, address)| json!({"region": region, "url": format!("http://{address}")}))
+        .collect();
+    let bucket = json!({
+        "endpoint": plan.s3_endpoint,
+        "bucket": plan.bucket,
+        "credentials": {"file": plan.credentials},
+    });
     let upstream = |endpoints: &[String]| {
         let here = plan.region == plan.compute_region;
         json!({
@@ -70,13 +82,14 @@ pub(super) fn write(plan: &Plan<'_>, path: &Path) -> std::io::Result<()> {
             "slow_start": plan.slow_start,
         },
         "asset_server": {"embedded": {
-            "mounts": [{"path": "/assets/", "origin": {"s3": {
-                "endpoint": plan.s3_endpoint,
-                "bucket": plan.bucket,
-                "credentials": {"file": plan.credentials},
-            }}}],
+            "mounts": [{"path": "/assets/", "origin": {"s3": bucket}}],
             "memory": {"size": "128MiB", "max_object": "64MiB"},
             "disk": {"path": plan.cache, "size": "1GiB"},
+            "purge": {
+                "log": {"s3": bucket},
+                "peers": purge_peers,
+                "token": {"file": plan.admin_token},
+            },
         }},
         "upstreams": upstreams,
         "routes": [

@@ -33,7 +33,7 @@ pub async fn to_upstream(
     upstream.retry_budget.earn();
     let mut tried = Vec::new();
     let mut failure = Error::NoUsableEndpoint;
-    while let Some(claim) = upstream.claim(&tried) {
+    while let Some(claim) = upstream.claim(request.parts.uri.path(), &tried) {
         let endpoint = claim.endpoint().clone();
         let attempt = Attempt {
             client: &upstream.client,
@@ -45,7 +45,13 @@ pub async fn to_upstream(
             idle: upstream.timeouts.idle,
         };
         match request.send(attempt, drain).await {
-            Ok(response) => return Ok((response, claim)),
+            Ok(response) => {
+                // Health checks have their own opinion, which a single answer does not overrule.
+                if upstream.health_check.is_none() && endpoint.is_down() {
+                    endpoint.set_down(false);
+                }
+                return Ok((response, claim));
+            }
             Err(error) => failure = error,
         }
         tracing::info!(upstream = %upstream.name, endpoint = %endpoint.authority, error = %failure, "attempt failed");

@@ -13,14 +13,14 @@ use crate::config::{self, ActionConfig, Config, RouteConfig, UpstreamConfig};
 use crate::metrics::Metrics;
 use crate::region::MAX_REGIONS;
 use crate::route::{Action, Route, RouteTable};
-use crate::upstream::{self, Endpoint, RetryBudget, Roots, Upstream, client, roots};
+use crate::upstream::{self, Balance, Endpoint, RetryBudget, Roots, Upstream, client, roots};
 
 /// The reloadable part of a configuration, ready to use.
 pub(super) fn settings(config: &Config, metrics: &Metrics, roots: &Roots) -> Settings {
     let upstreams: Vec<_> = config
         .upstreams
         .iter()
-        .map(|file| Arc::new(upstream(file, roots, metrics)))
+        .map(|file| Arc::new(upstream(file, Balance::LeastLoaded, roots, metrics)))
         .collect();
     let routes = config
         .routes
@@ -88,13 +88,19 @@ fn route(
 }
 
 /// One upstream with connections of its own.
-pub(super) fn upstream(file: &UpstreamConfig, roots: &Roots, metrics: &Metrics) -> Upstream {
+pub(super) fn upstream(
+    file: &UpstreamConfig,
+    balance: Balance,
+    roots: &Roots,
+    metrics: &Metrics,
+) -> Upstream {
     let endpoint = |(scheme, authority): &(_, _)| {
         Arc::new(Endpoint::new(Clone::clone(scheme), Clone::clone(authority)))
     };
     Upstream {
         name: file.name.as_str().into(),
         endpoints: file.endpoints.iter().map(endpoint).collect(),
+        balance,
         timeouts: file.timeouts,
         health_check: file.health_check.clone(),
         retry_budget: RetryBudget::new(),

@@ -20,7 +20,7 @@ use crate::config::{AssetServerConfig, Config};
 use crate::forward::Mesh;
 use crate::metrics::{self, Metrics};
 use crate::region::{self, Hearsay};
-use crate::upstream::{RetryBudget, client, roots};
+use crate::upstream::{self, Balance, RetryBudget, client, roots};
 use crate::{admin, request_path};
 
 /// Why a gateway could not start.
@@ -110,10 +110,10 @@ impl Gateway {
         let assets = match config.asset_server {
             None => None,
             Some(AssetServerConfig::Embedded(config)) => Some(Assets::Embedded(
-                AssetServer::start(config, &registry).await?,
+                AssetServer::start(*config, &registry).await?,
             )),
             Some(AssetServerConfig::Remote(remote)) => Some(Assets::Remote(Arc::new(
-                reload::upstream(&remote, &roots, &metrics),
+                reload::upstream(&remote, Balance::CacheKey, &roots, &metrics),
             ))),
         };
         let geo = GeoDb::open(&config.geo)?;
@@ -147,6 +147,12 @@ impl Gateway {
             regions: config.regions,
         });
         reload::check_endpoints(&edge);
+        if let Some(Assets::Remote(servers)) = &edge.assets {
+            tokio::spawn(upstream::run_health_checks(
+                Arc::downgrade(servers),
+                drain.clone(),
+            ));
+        }
         let gateway = Self {
             listeners: config
                 .listeners
@@ -208,6 +214,10 @@ impl Gateway {
     pub async fn drain(&self) -> usize {
         tracing::info!(in_flight = self.edge.admission.in_flight(), "draining");
         self.edge.drain.begin();
-        self.edge.drain.finish(self.drain_timeout).await
+        let cut = self.edge.drain.finish(self.drain_timeout).await;
+        if let Some(Assets::Embedded(server)) = &self.edge.assets {
+            server.leave().await;
+        }
+        cut
     }
 }
