@@ -280,7 +280,7 @@ impl Inner {
                     return Ok(self.respond_with(request, mount, path, &entry, status, now));
                 }
                 Head::Object { meta, .. } => {
-                    shared_key = subject.key_for(meta.status, &meta.headers)
+                    shared_key = subject.key_for(meta.status, &meta.headers);
                 }
                 Head::Entry { entry, .. } => {
                     shared_key = subject.key_for(entry.meta.status, &entry.meta.headers);

@@ -106,7 +106,7 @@ pub(crate) struct Filling {
 impl Drop for Filling {
     fn drop(&mut self) {
         self.fill.end_if_growing();
-        self.cache.fills.end(&self.shared_key, &self.fill);
+        self.cache.fills.finish(&self.shared_key, &self.fill);
         self.cache.metrics.fills.dec();
     }
 }

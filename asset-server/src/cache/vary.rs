@@ -128,7 +128,7 @@ fn by_preference(value: &[u8]) -> Vec<Vec<u8>> {
         .map(|member| {
             let mut parts = member.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
             let name = parts.next().unwrap_or_default().to_ascii_lowercase();
-            let weight = parts.find_map(|part| weight(part)).unwrap_or(1000);
+            let weight = parts.find_map(weight).unwrap_or(1000);
             (weight, name)
         })
         .filter(|(weight, name)| *weight > 0 && !name.is_empty())

@@ -177,7 +177,7 @@ pub fn encode_meta(key: &str, meta: &Meta) -> Vec<u8> {
             | u8::from(meta.presence == Presence::Sliced) << 3,
     );
     put(&numbers);
-    let sets: Vec<String> = meta.variants.iter().map(|set| spelled(set)).collect();
+    let sets: Vec<String> = meta.variants.iter().map(spelled).collect();
     put(sets.join("\n").as_bytes());
     for (name, value) in &meta.headers {
         if name != http::header::CONTENT_LENGTH {
