@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::fill::Fill;
 use super::key::CacheKey;
+use super::surrogate::Tag;
 
 /// The fills in flight. Asked on misses only, and held for one map operation, so one lock will do.
 #[derive(Debug, Default)]
@@ -73,6 +74,16 @@ impl Coalesce {
         let covered = running.filter(|(key, _)| covers(key.as_str()));
         let covered = covered.filter_map(|(_, fill)| fill.upgrade());
         covered.map(|fill| fill.discard()).count() as u64
+    }
+
+    /// The same for a purge of a surrogate key. A fill whose keys are not known yet may go on, but nobody
+    /// joins it: it is discarded as soon as it turns out to have this one.
+    pub fn discard_tagged(&self, tag: Tag) -> u64 {
+        let mut fills = self.fills();
+        fills.joinable.retain(|_, fill| fill.is_known_without(&tag));
+        let running = fills.running.values();
+        let running = running.filter_map(|(_, fill)| fill.upgrade());
+        running.filter(|fill| fill.purge_tag(tag)).count() as u64
     }
 
     fn fills(&self) -> MutexGuard<'_, Fills> {

@@ -358,6 +358,11 @@ pub(crate) async fn eventually(what: impl Fn() -> bool) {
     }
 }
 
+/// Waits until what has arrived is on disk too.
+pub(crate) async fn settled(registry: &Registry) {
+    eventually(|| metric(registry, "asset_server_fills_in_flight") == 0.0).await;
+}
+
 /// What a registry says of one metric.
 pub(crate) fn metric(registry: &Registry, name: &str) -> f64 {
     let by_name: HashMap<_, _> = registry
