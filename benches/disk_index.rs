@@ -90,6 +90,7 @@ fn fill(directory: &Path, entries: u64) {
             id,
             size: 100_000,
             main: i % 3 == 0,
+            tags: &[],
             key: &key(i),
         }
         .encode(&mut bytes);

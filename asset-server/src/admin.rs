@@ -65,7 +65,7 @@ struct How {
     wait: Option<units::Duration>,
 }
 
-/// `{"key": "/assets/a"}`, `{"prefix": "/assets/"}`, or a list of such.
+/// `{"key": "/assets/a"}`, `{"prefix": "/assets/"}`, `{"surrogate_key": "a"}`, or a list of such.
 async fn purge(State(server): State<AssetServer>, Query(how): Query<How>, body: Bytes) -> Response {
     let purges = match purges(&body) {
         Ok(purges) => purges,

@@ -26,6 +26,7 @@ pub mod disk;
 pub mod memory;
 
 pub mod purge;
+pub mod surrogate;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +35,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::coalesce::Coalesce;
 use self::disk::{DiskCounters, DiskObject, DiskTier, OpenError, ReadError};
-use self::entry::{Content, Entry};
+use self::entry::{Content, Entry, Meta};
 use self::key::CacheKey;
 use self::memory::{MemoryTier, Moka};
 use self::purge::{Purge, PurgeReport};
@@ -140,6 +141,20 @@ impl Cache {
         }
     }
 
+    /// Metadata renewed by the origin: the file's head stays as it is. If the surrogate keys are others
+    /// now, no purge would find the file by them, so it goes.
+    pub(crate) async fn renew_on_disk(&self, key: &CacheKey, old: &Meta, new: &Arc<Meta>) {
+        let Some(disk) = self.disk.clone().filter(|disk| disk.contains(key.as_str())) else {
+            return;
+        };
+        if surrogate::tags(&old.headers) == surrogate::tags(&new.headers) {
+            disk.renew(key.as_str(), new.clone());
+        } else {
+            let key = key.clone();
+            let _ = tokio::task::spawn_blocking(move || disk.remove(key.as_str())).await;
+        }
+    }
+
     /// Removes an object from both tiers, some time soon.
     pub(crate) fn forget(self: &Arc<Self>, key: &CacheKey) {
         self.memory.remove(key.as_str());
@@ -159,10 +174,16 @@ impl Cache {
     /// Removes what `purge` covers. It returns when the files are gone, so that no restart brings
     /// them back. Fills go first: one that ends meanwhile must not publish what is being removed.
     pub(crate) async fn purge(&self, purge: &Purge) -> PurgeReport {
-        let fills = self.fills.discard(|path| purge.covers(path));
+        let fills = match purge {
+            Purge::SurrogateKey(key) => self.fills.discard_tagged(surrogate::tag(key.as_bytes())),
+            _ => self.fills.discard(|path| purge.covers(path)),
+        };
         let memory = match purge {
-            Purge::Key(key) => self.memory.remove_where(|path| key::belongs(path, key)),
-            Purge::Prefix(prefix) => self.memory.remove_where(|path| path.starts_with(prefix)),
+            Purge::Key(key) => self.memory.remove_where(|path, _| key::belongs(path, key)),
+            Purge::Prefix(prefix) => self.memory.remove_where(|path, _| path.starts_with(prefix)),
+            Purge::SurrogateKey(key) => self.memory.remove_where(|_, entry| {
+                surrogate::keys(&entry.meta.headers).any(|has| has == key.as_bytes())
+            }),
         };
         let disk = match self.disk.clone() {
             None => 0,
@@ -175,6 +196,7 @@ impl Cache {
                             removed + disk.remove_prefix(&format!("{key}{end}"))
                         }),
                     Purge::Prefix(prefix) => disk.remove_prefix(prefix),
+                    Purge::SurrogateKey(key) => disk.remove_tagged(&surrogate::tag(key.as_bytes())),
                 });
                 removed.await.unwrap_or(0)
             }

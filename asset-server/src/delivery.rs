@@ -16,7 +16,9 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 
 use crate::cache::status::CacheStatus;
+use crate::cache::surrogate::SURROGATE_KEY;
 use crate::error::Error;
+use crate::hop;
 use crate::mount::Mount;
 use crate::request_path::Miss;
 use crate::respond::body::AssetBody;
@@ -126,6 +128,9 @@ impl Inner {
         let delivery = &mount.delivery;
         let sent = response.status().is_success();
         let headers = response.headers_mut();
+        if !hop::is_asset_server(&request.headers) {
+            headers.remove(SURROGATE_KEY);
+        }
         if delivery.private {
             signed_url::keep_private(headers);
         }

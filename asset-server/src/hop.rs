@@ -39,6 +39,11 @@ pub(crate) fn from_another_cache(
     }
 }
 
+/// Whether the request says that it comes from another asset server.
+pub(crate) fn is_asset_server(headers: &HeaderMap) -> bool {
+    cdn_ids(headers).any(|id| id.starts_with(OURS))
+}
+
 /// The `cdn-id` of each `cdn-info`, without its parameters (section 2).
 fn cdn_ids(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let values = headers.get_all(CDN_LOOP).iter();

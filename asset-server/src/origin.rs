@@ -35,6 +35,7 @@ pub(crate) use failover::Failover;
 pub(crate) use guarded::GuardedOrigin;
 pub use health::OriginStatus;
 pub use retry::retry_after;
+use retry::retry_after_of;
 pub(crate) use s3::SmallObjects;
 pub(crate) use shield::Hop;
 pub(crate) use stores::Stores;

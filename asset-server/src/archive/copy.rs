@@ -80,8 +80,9 @@ impl Archive {
                     progress.part_reused();
                 }
                 None => {
-                    let sent = in_flight.send(number, offset, part).await;
-                    sent.map_err(MoveError::Write)?;
+                    if let Err(error) = in_flight.send(number, offset, part).await {
+                        return Err(self.give_up(key, in_flight, error).await);
+                    }
                 }
             }
             (number, offset) = (number + 1, offset + length);
@@ -92,15 +93,24 @@ impl Archive {
         };
         match in_flight.complete(condition).await {
             Ok(_) => {}
-            Err(StoreError::Precondition) => {
-                in_flight.abort().await;
-                let _ = self.forget_record(key).await;
-                return Err(MoveError::Write(StoreError::Precondition));
-            }
-            Err(error) => return Err(MoveError::Write(error)),
+            Err(error) => return Err(self.give_up(key, in_flight, error).await),
         }
         self.forget_record(key).await.map_err(MoveError::Write)?;
         Ok(content)
+    }
+
+    /// An upload that the store refuses will be refused again, so the next run begins another. One that
+    /// may only have been unlucky stays, to be continued.
+    async fn give_up(&self, key: &str, in_flight: InFlight, error: StoreError) -> MoveError {
+        let refused = matches!(
+            error,
+            StoreError::Precondition | StoreError::Denied(_) | StoreError::NoUpload
+        );
+        if refused {
+            in_flight.abort().await;
+            let _ = self.forget_record(key).await;
+        }
+        MoveError::Write(error)
     }
 
     /// The upload of a run that was interrupted, with the parts that it has, or a new one.

@@ -42,6 +42,7 @@ use self::object::Tools;
 use self::renewed::Renewed;
 use super::entry::{Content, Entry, Meta};
 use super::key::CacheKey;
+use super::surrogate::Tag;
 
 pub(crate) use self::object::Layout;
 pub use self::object::{DiskObject, Read, ReadError, Waiting};
@@ -179,7 +180,11 @@ impl DiskTier {
         }
         for file in recovery.files {
             let index = &shared.tools.index;
+            let tagged = (!file.tags.is_empty()).then(|| file.key.clone());
             let changes = index.restore(file.key, file.id, file.size, file.main);
+            if let Some(key) = tagged {
+                index.tag(&key, file.id, &file.tags);
+            }
             shared.record_and_delete(None, &changes);
         }
         if recovery.heads_read > 0 || recovery.journal.skipped > 0 || stale > live {
@@ -256,6 +261,19 @@ impl DiskTier {
     pub fn remove_prefix(&self, prefix: &str) -> u64 {
         let mut removed = 0;
         self.0.tools.index.remove_prefix(prefix, |files| {
+            removed += files.len() as u64;
+            if self.0.forget(&files) {
+                self.0.compact();
+            }
+        });
+        removed
+    }
+
+    /// Removes every object with a surrogate key; how many there were. Blocks, and looks at nothing but
+    /// the index.
+    pub fn remove_tagged(&self, tag: &Tag) -> u64 {
+        let mut removed = 0;
+        self.0.tools.index.remove_tagged(tag, |files| {
             removed += files.len() as u64;
             if self.0.forget(&files) {
                 self.0.compact();

@@ -18,6 +18,7 @@ use super::disk::{DiskWriter, Layout, ReadError};
 use super::entry::{CHUNK, Entry, Meta};
 use super::key::CacheKey;
 use super::status::CacheStatus;
+use super::surrogate::{self, Tag};
 use crate::origin::{OriginError, OriginObject};
 
 /// Pieces kept of an object that goes to disk: 4 MiB, so that readers in step never touch the file.
@@ -58,6 +59,16 @@ pub struct Fill {
     state: Mutex<State>,
     progress: Arc<Notify>,
     discarded: AtomicBool,
+    tags: Mutex<Tags>,
+}
+
+/// Surrogate keys, of the object and of purges.
+#[derive(Debug, Default)]
+struct Tags {
+    /// What the object has; `None` while that is not known.
+    known: Option<Vec<Tag>>,
+    /// What was purged since the fill began.
+    purged: Vec<Tag>,
 }
 
 #[derive(Default)]
@@ -195,6 +206,43 @@ impl Fill {
         self.discarded.store(true, Ordering::Release);
     }
 
+    /// A purge of a surrogate key came. Whether that discards the fill, as far as is known.
+    pub(crate) fn purge_tag(&self, tag: Tag) -> bool {
+        let mut tags = self.tags();
+        tags.purged.push(tag);
+        let covered = tags
+            .known
+            .as_ref()
+            .is_some_and(|known| known.contains(&tag));
+        if covered {
+            self.discard();
+        }
+        covered
+    }
+
+    /// Notes the surrogate keys of what is about to be published. A purge of one of them that came since
+    /// the fill began discards it.
+    pub(crate) fn note_keys(&self, headers: &HeaderMap) {
+        let found = surrogate::tags(headers);
+        let mut tags = self.tags();
+        if tags.purged.iter().any(|purged| found.contains(purged)) {
+            self.discard();
+        }
+        tags.known.get_or_insert_default().extend(found);
+    }
+
+    /// Whether the surrogate keys are known, and this is none of them.
+    pub(crate) fn is_known_without(&self, tag: &Tag) -> bool {
+        let tags = self.tags();
+        tags.known
+            .as_ref()
+            .is_some_and(|known| !known.contains(tag))
+    }
+
+    fn tags(&self) -> MutexGuard<'_, Tags> {
+        self.tags.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether a purge came.
     pub fn is_discarded(&self) -> bool {
         self.discarded.load(Ordering::Acquire)
@@ -235,6 +283,11 @@ impl std::fmt::Debug for State {
 impl Fill {
     /// Says what the fill turned out to be.
     pub fn announce(&self, head: Head) {
+        match &head {
+            Head::Object { meta, .. } => self.note_keys(&meta.headers),
+            Head::Entry { entry, .. } => self.note_keys(&entry.meta.headers),
+            Head::Unshared | Head::Failed(_) => {}
+        }
         self.state().head = Some(head);
         self.progress.notify_waiters();
     }

@@ -106,7 +106,7 @@ pub(crate) struct Filling {
 impl Drop for Filling {
     fn drop(&mut self) {
         self.fill.end_if_growing();
-        self.cache.fills.end(&self.shared_key, &self.fill);
+        self.cache.fills.finish(&self.shared_key, &self.fill);
         self.cache.metrics.fills.dec();
     }
 }
@@ -365,10 +365,10 @@ impl Filling {
         match subject.judge(entry.meta.status, &merged, requested, received) {
             Storability::Store(freshness) => {
                 let withheld = withheld_fields(&merged, &subject.mount.policy);
-                let entry = Arc::new(entry.refreshed(headers, &withheld, freshness));
-                if let Some(disk) = &self.cache.disk {
-                    disk.renew(self.key.as_str(), entry.meta.clone());
-                }
+                let old = entry;
+                let entry = Arc::new(old.refreshed(headers, &withheld, freshness));
+                let cache = &self.cache;
+                cache.renew_on_disk(&self.key, &old.meta, &entry.meta).await;
                 self.answer_with(entry, status);
             }
             Storability::Refuse(_) => {
@@ -434,6 +434,7 @@ impl Filling {
     fn publish(&self, entry: Arc<Entry>) {
         let for_nothing = entry.meta.presence == Presence::Absent
             && self.subject.mount.policy.negative_ttl.is_zero();
+        self.fill.note_keys(&entry.meta.headers);
         if for_nothing || self.fill.is_discarded() {
             return;
         }

@@ -99,14 +99,14 @@ impl MemoryTier {
         self.open_files.remove(path).is_some() || object
     }
 
-    /// Removes every entry whose key is `covered`; how many there were.
-    pub fn remove_where(&self, covered: impl Fn(&str) -> bool) -> u64 {
+    /// Removes every entry that is `covered`; how many there were.
+    pub fn remove_where(&self, covered: impl Fn(&str, &Entry) -> bool) -> u64 {
         let mut removed = 0;
         for cache in [&self.objects, &self.open_files] {
             let keys = cache
                 .iter()
-                .map(|(key, _)| key)
-                .filter(|key| covered(key.as_str()));
+                .filter(|(key, entry)| covered(key.as_str(), entry))
+                .map(|(key, _)| key);
             for key in keys.collect::<Vec<_>>() {
                 removed += u64::from(cache.remove(key.as_str()).is_some());
             }

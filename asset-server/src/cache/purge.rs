@@ -12,14 +12,17 @@ pub enum Purge {
     Key(String),
     /// Every object whose path starts like this: `/assets/v1/`.
     Prefix(String),
+    /// Every object with this surrogate key.
+    SurrogateKey(String),
 }
 
 impl Purge {
-    /// Whether a path is to be removed.
+    /// Whether a path is to be removed, as far as paths tell.
     pub fn covers(&self, path: &str) -> bool {
         match self {
             Self::Key(key) => key::belongs(path, key),
             Self::Prefix(prefix) => path.starts_with(prefix.as_str()),
+            Self::SurrogateKey(_) => false,
         }
     }
 }

@@ -44,12 +44,17 @@ struct What {
     /// Every object whose path starts like this: /assets/v1/.
     #[arg(long, value_name = "PATH")]
     prefix: Option<String>,
+    /// Every object whose origin gave it this surrogate key.
+    #[arg(long, value_name = "KEY")]
+    surrogate_key: Option<String>,
 }
 
 impl What {
     fn purge(&self) -> Option<Purge> {
         let key = self.key.clone().map(Purge::Key);
-        key.or_else(|| self.prefix.clone().map(Purge::Prefix))
+        let prefix = self.prefix.clone().map(Purge::Prefix);
+        let surrogate_key = self.surrogate_key.clone().map(Purge::SurrogateKey);
+        key.or(prefix).or(surrogate_key)
     }
 }
 

@@ -3,6 +3,10 @@
 //! "No such object" from one sends the request on, since a later one may be the archive; it is the
 //! answer only if everybody says so. If one said it and another failed, the answer is the failure: a
 //! 404 that may be wrong would be cached.
+//!
+//! An HTTP origin's answer is passed on whatever it is, unless there is another origin to ask: then
+//! 404 and 410 are "no such object", and 429 and 5xx are failures. 401 and 403 stay answers: what one
+//! origin denies, another must not give away. The last origin's failure is passed on as it is.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -111,15 +115,15 @@ impl Failover {
                 false => self.patience.min(PATIENCE_WITH_ANOTHER),
             };
             match origin.fetch(request.clone(), patience, tries).await {
-                Ok(OriginAnswer::NotFound) => {}
-                // An HTTP origin that is not well, while another may be.
-                Ok(OriginAnswer::Found(object)) if !last && object.status.is_server_error() => {
-                    so_far.failed(OriginError::Status(object.status.as_u16()));
-                }
-                Ok(answer) => {
-                    self.note(position, &so_far, &request, &answer);
-                    return Ok(answer);
-                }
+                Ok(answer) => match meaning(&answer) {
+                    Meaning::Absent => so_far.absent(answer),
+                    Meaning::Failure(error) if !last => so_far.failed(error),
+                    Meaning::Failure(_) => return Ok(answer),
+                    Meaning::Answer => {
+                        self.note(position, &so_far, &request, &answer);
+                        return Ok(answer);
+                    }
+                },
                 Err(error) => {
                     if !last {
                         self.log_denied(position, &error);
@@ -191,9 +195,37 @@ impl Failover {
     }
 }
 
-/// What the origins asked so far came to, those that said "no such object" aside.
-#[derive(Debug, Default)]
+/// What an answer means where there are several origins.
+enum Meaning {
+    /// It is the answer.
+    Answer,
+    /// No such object here.
+    Absent,
+    /// The origin is not well.
+    Failure(OriginError),
+}
+
+fn meaning(answer: &OriginAnswer) -> Meaning {
+    let object = match answer {
+        OriginAnswer::Found(object) => object,
+        OriginAnswer::NotModified(_) => return Meaning::Answer,
+        OriginAnswer::NotFound => return Meaning::Absent,
+    };
+    match object.status.as_u16() {
+        404 | 410 => Meaning::Absent,
+        status @ (429 | 500..) => {
+            let retry_after = super::retry_after_of(&object.headers);
+            Meaning::Failure(OriginError::of_status(status, retry_after))
+        }
+        _ => Meaning::Answer,
+    }
+}
+
+/// What the origins asked so far came to.
+#[derive(Default)]
 struct SoFar {
+    /// The last "no such object", as it was said.
+    absent: Option<OriginAnswer>,
     /// The first failure; what the first origin says is the most telling.
     failure: Option<OriginError>,
     /// One has another version than the one that was asked for.
@@ -201,6 +233,10 @@ struct SoFar {
 }
 
 impl SoFar {
+    fn absent(&mut self, answer: OriginAnswer) {
+        self.absent = Some(answer);
+    }
+
     fn failed(&mut self, error: OriginError) {
         match error {
             OriginError::Changed => self.changed = true,
@@ -215,7 +251,7 @@ impl SoFar {
         match self.failure {
             Some(failure) => Err(failure),
             None if self.changed => Err(OriginError::Changed),
-            None => Ok(OriginAnswer::NotFound),
+            None => Ok(self.absent.unwrap_or(OriginAnswer::NotFound)),
         }
     }
 }

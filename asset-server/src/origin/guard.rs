@@ -7,6 +7,7 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use http::StatusCode;
 use tokio::time::{Instant, sleep, sleep_until};
 use tower::retry::budget::{Budget as _, TpsBudget};
 
@@ -103,11 +104,8 @@ impl Guard {
         answer: &Result<OriginAnswer, OriginError>,
         now: Instant,
     ) -> bool {
-        if let Err(OriginError::SlowDown {
-            retry_after: Some(wait),
-        }) = answer
-        {
-            let until = now + *wait;
+        if let Some(wait) = named_wait(answer) {
+            let until = now + wait;
             let mut pause = lock(&self.pause);
             *pause = Some(pause.map_or(until, |known| known.max(until)));
         }
@@ -193,8 +191,29 @@ impl Guard {
     }
 }
 
+/// How long the store asked to be left alone.
+fn named_wait(answer: &Result<OriginAnswer, OriginError>) -> Option<Duration> {
+    match answer {
+        Err(OriginError::SlowDown { retry_after }) => *retry_after,
+        Ok(OriginAnswer::Found(object)) if is_refusal(object.status) => {
+            super::retry_after_of(&object.headers)
+        }
+        _ => None,
+    }
+}
+
+/// What an HTTP origin answers when it has had enough. Its other errors are the application's, about
+/// one resource, and say nothing about the server.
+pub(super) fn is_refusal(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+    )
+}
+
 fn sign(answer: &Result<OriginAnswer, OriginError>) -> Sign {
     match answer {
+        Ok(OriginAnswer::Found(object)) if is_refusal(object.status) => Sign::Overloaded,
         Err(OriginError::SlowDown { .. } | OriginError::Timeout) => Sign::Overloaded,
         Err(OriginError::Unreachable(_)) => Sign::Unwell,
         Err(OriginError::Status(status)) if *status >= 500 => Sign::Unwell,
@@ -209,6 +228,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::origin::OriginObject;
 
     fn limits() -> OriginLimits {
         OriginLimits {
@@ -295,6 +315,39 @@ mod tests {
         guard.learn(Instant::now(), &Ok(OriginAnswer::NotFound), Instant::now());
         drop(slot);
         assert!(guard.enter(deadline).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn errors_of_an_application_open_no_breaker_and_its_refusals_make_a_pause() {
+        let guard = Guard::new(&limits(), false);
+        let answer = |status: u16, retry_after: Option<&'static str>| {
+            let value = retry_after.map(http::HeaderValue::from_static);
+            Ok(OriginAnswer::Found(OriginObject {
+                status: StatusCode::from_u16(status).expect("a status"),
+                headers: value
+                    .map(|value| (http::header::RETRY_AFTER, value))
+                    .into_iter()
+                    .collect(),
+                length: None,
+                body: crate::origin::no_body(),
+            }))
+        };
+        for _ in 0..10 {
+            for (status, wait) in [(500, Some("9")), (503, None), (504, Some("9")), (429, None)] {
+                let sent = Instant::now();
+                sleep(Duration::from_millis(100)).await;
+                assert!(!guard.learn(sent, &answer(status, wait), Instant::now()));
+            }
+        }
+        assert!(guard.state().breaker_closed);
+        assert_eq!(guard.state().limit, 2, "cut to the least");
+        assert!(guard.enter(Instant::now()).await.is_ok());
+        for status in [503, 429] {
+            let now = Instant::now();
+            guard.learn(now, &answer(status, Some("3")), now);
+            assert!(guard.enter(soon(Duration::from_secs(2))).await.is_err());
+            assert!(guard.enter(soon(Duration::from_secs(4))).await.is_ok());
+        }
     }
 
     #[test]

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use http::StatusCode;
+use http::header::{AUTHORIZATION, COOKIE};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::guard::Guard;
+use super::guard::{Guard, is_refusal};
 use super::health::{Health, Seen};
 use super::retry::{backoff, may_pass};
 use super::slots::Slot;
@@ -179,7 +181,7 @@ impl GuardedOrigin {
         self.metrics
             .first_byte_seconds
             .observe((now - sent).as_secs_f64());
-        if self.guard.learn(sent, &answer, now) {
+        if !is_about_client(request, &answer) && self.guard.learn(sent, &answer, now) {
             tracing::warn!(
                 origin = self.name,
                 "it keeps failing and is left alone for a while"
@@ -187,6 +189,9 @@ impl GuardedOrigin {
         }
         match &mut answer {
             Ok(OriginAnswer::Found(object)) => {
+                if is_refusal(object.status) {
+                    self.metrics.slow_downs.inc();
+                }
                 let body = std::mem::replace(&mut object.body, super::no_body());
                 object.body = self.guard_body(body, slot);
             }
@@ -232,6 +237,17 @@ impl GuardedOrigin {
             },
         ))
     }
+}
+
+/// A 429 to a request with a client's credentials is about that client (RFC 6585 section 4): one who
+/// asks too often must not silence the origin for all others.
+fn is_about_client(request: &OriginRequest, answer: &Result<OriginAnswer, OriginError>) -> bool {
+    let names_client = [AUTHORIZATION, COOKIE]
+        .iter()
+        .any(|name| request.asked.headers.contains_key(name));
+    let limited = matches!(answer, Ok(OriginAnswer::Found(object))
+        if object.status == StatusCode::TOO_MANY_REQUESTS);
+    names_client && limited
 }
 
 async fn within<T>(

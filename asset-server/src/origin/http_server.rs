@@ -1,12 +1,10 @@
 //! An HTTP server as origin.
 
-use std::time::SystemTime;
-
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use http::header::{
     ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HOST, IF_MATCH, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, RANGE, RETRY_AFTER, USER_AGENT,
+    IF_NONE_MATCH, RANGE, USER_AGENT,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyDataStream, BodyExt, Empty};
@@ -211,10 +209,7 @@ pub(crate) fn no_request_body() -> RequestBody {
 }
 
 fn failure(status: StatusCode, headers: &HeaderMap) -> OriginError {
-    let retry_after = headers
-        .get(RETRY_AFTER)
-        .and_then(|value| super::retry_after(value.as_bytes(), SystemTime::now()));
-    OriginError::of_status(status.as_u16(), retry_after)
+    OriginError::of_status(status.as_u16(), super::retry_after_of(headers))
 }
 
 /// What asks an HTTP server: an origin, or a cache that is to be warmed.

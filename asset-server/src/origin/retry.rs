@@ -3,6 +3,9 @@
 
 use std::time::{Duration, SystemTime};
 
+use http::HeaderMap;
+use http::header::RETRY_AFTER;
+
 use super::OriginError;
 use crate::cache::freshness::http_date;
 
@@ -29,6 +32,12 @@ pub(super) fn backoff(retry: u32, random: f64) -> Duration {
     let doubled = 2u32.saturating_pow(retry.saturating_sub(1));
     let ceiling = FIRST_PAUSE.saturating_mul(doubled).min(LONGEST_PAUSE);
     ceiling.mul_f64(random.clamp(0.0, 1.0))
+}
+
+/// What a response says of when to ask again.
+pub(super) fn retry_after_of(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?;
+    retry_after(value.as_bytes(), SystemTime::now())
 }
 
 /// A `Retry-After` field's value, as a time from now: seconds, or a date (RFC 9110 section 10.2.3).

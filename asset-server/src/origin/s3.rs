@@ -5,6 +5,7 @@ mod restore;
 
 mod small_objects;
 
+use std::collections::HashMap;
 use std::time::SystemTime;
 
 use aws_sdk_s3::Client;
@@ -23,6 +24,7 @@ use super::{
     ConnectError, Origin, OriginAnswer, OriginBody, OriginError, OriginObject, OriginRequest,
     Validator, Want, no_body,
 };
+use crate::cache::surrogate::SURROGATE_KEY;
 use crate::config::{self, OriginLimits};
 use crate::s3_client;
 
@@ -70,6 +72,7 @@ impl S3Origin {
                 (CONTENT_LANGUAGE, head.content_language()),
                 (CONTENT_TYPE, head.content_type()),
                 (EXPIRES, head.expires_string()),
+                (SURROGATE_KEY, surrogate_key(head.metadata())),
             ],
         };
         let length = head.content_length().and_then(|n| u64::try_from(n).ok());
@@ -123,6 +126,7 @@ impl S3Origin {
                 (CONTENT_LANGUAGE, object.content_language()),
                 (CONTENT_TYPE, object.content_type()),
                 (EXPIRES, object.expires_string()),
+                (SURROGATE_KEY, surrogate_key(object.metadata())),
             ],
         }
         .into_map();
@@ -193,12 +197,17 @@ fn validator(unless: Option<Validator>) -> (Option<String>, Option<DateTime>) {
     (None, date.map(DateTime::from))
 }
 
+/// `x-amz-meta-surrogate-key`: objects have no other place for it.
+fn surrogate_key(user: Option<&HashMap<String, String>>) -> Option<&str> {
+    user?.get("surrogate-key").map(String::as_str)
+}
+
 /// What the SDK took apart, put together again as headers.
 struct Head<'a> {
     etag: Option<&'a str>,
     modified: Option<&'a DateTime>,
     content_range: Option<&'a str>,
-    lines: [(HeaderName, Option<&'a str>); 6],
+    lines: [(HeaderName, Option<&'a str>); 7],
 }
 
 impl Head<'_> {

@@ -71,7 +71,9 @@ mod tests {
         fn a_record_survives_the_log_and_a_damaged_one_is_noticed_or_equal(
             keys in prop::collection::vec("\\PC{0,20}", 0..5), cut in 0..400_usize
         ) {
-            let record = record(keys.into_iter().map(Purge::Key).collect());
+            let kinds = [Purge::Key, Purge::Prefix, Purge::SurrogateKey];
+            let purges = keys.into_iter().zip(kinds.iter().cycle());
+            let record = record(purges.map(|(key, kind)| kind(key)).collect());
             let bytes = record.to_bytes();
             prop_assert_eq!(Record::parse(record.id, &bytes), Some(record.clone()));
             if cut < bytes.len() {

@@ -294,10 +294,10 @@ impl Inner {
         let entry = match subject.judge(status, &merged, requested, received) {
             Storability::Store(freshness) => {
                 let withheld = withheld_fields(&merged, &miss.mount.policy);
-                let entry = Arc::new(entry.refreshed(&headers, &withheld, freshness));
-                if let Some(disk) = &self.cache.disk {
-                    disk.renew(key.as_str(), entry.meta.clone());
-                }
+                let old = entry;
+                let entry = Arc::new(old.refreshed(&headers, &withheld, freshness));
+                let cache = &self.cache;
+                cache.renew_on_disk(&key, &old.meta, &entry.meta).await;
                 self.cache.publish(&key, entry.clone());
                 entry
             }

@@ -176,6 +176,12 @@ impl Pieces for SliceReader {
                     None => {
                         self.ahead.advance();
                         self.state = State::Next;
+                        if self.at < self.end {
+                            // A body yields after each piece, so that others have their turn, but for
+                            // its last.
+                            cx.waker().wake_by_ref();
+                            return Poll::Pending;
+                        }
                     }
                     Some(Err(_)) if self.tries > 0 => {
                         self.tries -= 1;

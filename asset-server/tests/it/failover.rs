@@ -32,11 +32,18 @@ async fn always(answer: impl Fn() -> OriginResponse + Send + Sync + 'static) -> 
 #[tokio::test]
 async fn every_failure_that_may_pass_goes_on_to_the_next_origin() {
     let second = always(|| ok(&[], "second")).await;
-    for failure in [401, 403, 404, 429, 500, 502, 503, 504] {
+    for failure in [401, 403, 404, 410, 429, 500, 502, 503, 504] {
         let first = always(move || status(failure)).await;
-        let server = start(with_fallbacks(first.config(), [second.config()])).await;
+        let server = start(with_fallbacks(first.s3_config(), [second.config()])).await;
         let body = get(&server, "/assets/x", &[]).await.2;
-        assert_eq!(body, "second", "after {failure}");
+        assert_eq!(body, "second", "after a store's {failure}");
+        let server = start(with_fallbacks(first.config(), [second.config()])).await;
+        let (code, _, body) = get(&server, "/assets/x", &[]).await;
+        match failure {
+            // What an application denies is not had elsewhere.
+            401 | 403 => assert_eq!((code.as_u16(), &*body), (failure, &b""[..])),
+            _ => assert_eq!(body, "second", "after {failure}"),
+        }
     }
     let gone = always(|| ok(&[], "")).await.stop().await;
     let gone = Origin::Http {
@@ -73,9 +80,11 @@ async fn a_hanging_origin_is_left_for_the_next_one() {
 async fn not_found_is_said_only_if_every_origin_says_so() {
     for (first, second, ours) in [
         (404, 404, 404),
-        (404, 500, 502),
+        (410, 404, 404),
+        (404, 500, 500),
         (500, 404, 502),
-        (404, 403, 502),
+        (500, 500, 500),
+        (404, 403, 403),
         (404, 503, 503),
         (504, 404, 504),
     ] {

@@ -2,6 +2,7 @@
 //! that misbehaves on request.
 
 mod support;
+mod surrogate_keys;
 
 mod archive;
 mod coalescing;

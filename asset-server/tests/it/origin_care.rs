@@ -10,7 +10,7 @@ use prometheus::Registry;
 use tokio::time::Instant;
 
 use crate::support::{
-    OriginResponse, Store, TestOrigin, ask, config, eventually, get, header, metric, ok, start,
+    OriginResponse, TestOrigin, ask, config, eventually, get, header, metric, ok, s3_object, start,
     status,
 };
 
@@ -79,19 +79,13 @@ async fn nobody_asks_a_store_before_the_moment_that_it_named() {
             if refuse {
                 slow_down(&[("retry-after", "1")])
             } else {
-                ok(&[], "x")
+                s3_object(request.headers(), "x")
             }
         }
     })
     .await;
-    // An S3 store this time, so that the header comes through the SDK.
-    let asset_server::config::Origin::S3(mut s3) = Store::start().await.config() else {
-        unreachable!("a store is S3");
-    };
-    s3.endpoint = format!("http://{}", origin.address);
     let registry = Registry::new();
-    let config = config(asset_server::config::Origin::S3(s3));
-    let server = AssetServer::start(config, &registry)
+    let server = AssetServer::start(config(origin.s3_config()), &registry)
         .await
         .expect("a server");
     let began = Instant::now();
@@ -116,18 +110,45 @@ async fn nobody_asks_a_store_before_the_moment_that_it_named() {
 
 #[tokio::test]
 async fn a_pause_longer_than_a_client_can_wait_is_passed_on() {
-    let origin = TestOrigin::start(|_| async { slow_down(&[("retry-after", "120")]) }).await;
-    let server = start(config(origin.config())).await;
-    for path in ["/assets/a", "/assets/b"] {
-        let response = ask(&server, path, &[]).await;
-        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-        let wait: u64 = header(response.headers(), "retry-after")
-            .parse()
-            .expect("seconds");
-        assert!((118..=120).contains(&wait), "{wait}");
+    // The first refusal of an HTTP origin is passed on as it is; a store's is told in our words.
+    for is_http in [true, false] {
+        let origin = TestOrigin::start(|_| async { slow_down(&[("retry-after", "120")]) }).await;
+        let (place, a, b) = match is_http {
+            true => (origin.config(), "/a", "/b"),
+            false => (origin.s3_config(), "/assets/a", "/assets/b"),
+        };
+        let server = start(config(place)).await;
+        for path in ["/assets/a", "/assets/b"] {
+            let response = ask(&server, path, &[]).await;
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            let wait: u64 = header(response.headers(), "retry-after")
+                .parse()
+                .expect("seconds");
+            assert!((118..=120).contains(&wait), "{wait}");
+        }
+        assert_eq!(origin.seen.count(&Method::GET, a), 1);
+        assert_eq!(origin.seen.count(&Method::GET, b), 0);
     }
-    assert_eq!(origin.seen.count(&Method::GET, "/a"), 1);
-    assert_eq!(origin.seen.count(&Method::GET, "/b"), 0);
+}
+
+#[tokio::test]
+async fn one_client_that_asks_too_often_does_not_silence_the_origin() {
+    let origin = TestOrigin::start(|request| async move {
+        if request.uri().path() != "/a" {
+            return ok(&[], "x");
+        }
+        let mut response = status(429);
+        let wait = http::HeaderValue::from_static("120");
+        response.headers_mut().insert("retry-after", wait);
+        response
+    })
+    .await;
+    let server = start(config(origin.config())).await;
+    let named = [("authorization", "Bearer x")];
+    assert_eq!(ask(&server, "/assets/a", &named).await.status(), 429);
+    assert_eq!(get(&server, "/assets/b", &[]).await.2, "x");
+    assert_eq!(ask(&server, "/assets/a", &[]).await.status(), 429);
+    assert_eq!(ask(&server, "/assets/c", &[]).await.status(), 503);
 }
 
 #[tokio::test]
@@ -145,14 +166,14 @@ async fn refusals_cut_the_requests_in_flight_and_all_objects_arrive() {
             tokio::time::sleep(Duration::from_millis(20)).await;
             busy.fetch_sub(1, SeqCst);
             if now < 10 {
-                ok(&[], "x")
+                s3_object(request.headers(), "x")
             } else {
                 slow_down(&[])
             }
         }
     })
     .await;
-    let mut config = config(origin.config());
+    let mut config = config(origin.s3_config());
     config.origin.attempts = 8;
     config.origin.retry_percent = 100;
     let registry = Registry::new();
@@ -228,7 +249,7 @@ async fn a_dead_store_costs_no_timeouts_once_that_is_known_and_returns_by_a_prob
 #[tokio::test]
 async fn an_outage_is_not_multiplied_by_retries() {
     let origin = TestOrigin::start(|_| async { status(500) }).await;
-    let mut config = config(origin.config());
+    let mut config = config(origin.s3_config());
     config.origin.attempts = 4;
     config.origin.breaker_failures = 0;
     let registry = Registry::new();

@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tower_service::Service as _;
 
+use crate::disk::stop;
 use crate::support::{Store, config, get, header, start, with_disk};
 
 /// An instance whose admin listener others can reach.
@@ -182,7 +183,8 @@ async fn an_instance_that_was_away_applies_what_it_missed_before_it_serves() {
     for server in [&ams, &sgp] {
         assert_eq!(body(server, "/assets/x").await.0, "old");
     }
-    drop(sgp);
+    // It may be reading the log just now.
+    stop(sgp, sgp_disk.path()).await;
     store.put("x", b"new");
 
     let (status, answer) = purge(&ams, "?wait=200ms", &json!({"key": "/assets/x"})).await;

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use asset_server::AssetServer;
 use asset_server::config::{Config, Slicing};
 use futures_util::future::join_all;
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;
+use prometheus::Registry;
 
 use crate::support::{
     OriginResponse, Store, TestOrigin, ask, ask_as, config, eventually, get, header, noise, ok,
-    start, with_disk,
+    settled, start, with_disk,
 };
 
 const SLICE: usize = 256 << 10;
@@ -298,9 +300,13 @@ async fn a_purge_takes_the_slices_with_the_object() {
     let object = noise(10, 3 * SLICE);
     store.put("model", &object);
     let directory = tempfile::TempDir::new().expect("a directory");
-    let server = start(with_disk(sliced(config(store.config())), directory.path())).await;
+    let registry = Registry::new();
+    let config = with_disk(sliced(config(store.config())), directory.path());
+    let server = AssetServer::start(config, &registry)
+        .await
+        .expect("a server");
     get(&server, "/assets/model", &[]).await;
-    eventually(|| files(directory.path()) == 4).await;
+    settled(&registry).await;
     let purge = asset_server::Purge::Key("/assets/model".into());
     let report = server.purge(&purge).await;
     assert_eq!((report.memory, report.disk), (4, 4));

@@ -129,6 +129,25 @@ impl TestOrigin {
             url: format!("http://{}/", self.address).parse().expect("a URL"),
         }
     }
+
+    /// The same server, asked as an S3 store with the bucket `assets`.
+    pub(crate) fn s3_config(&self) -> Origin {
+        self.s3_config_of("assets", "secret")
+    }
+
+    fn s3_config_of(&self, bucket: &str, secret: &str) -> Origin {
+        Origin::S3(S3 {
+            endpoint: format!("http://{}", self.address),
+            region: "us-east-1".into(),
+            bucket: bucket.into(),
+            prefix: String::new(),
+            addressing: Addressing::Path,
+            credentials: Credentials::Static {
+                access_key: "key".into(),
+                secret_key: Secret::new(secret),
+            },
+        })
+    }
 }
 
 impl Drop for TestOrigin {
@@ -159,6 +178,18 @@ pub(crate) fn status(status: u16) -> OriginResponse {
     response
 }
 
+/// An object as an S3 store answers the first range of it, or all.
+pub(crate) fn s3_object(request: &HeaderMap, object: &'static str) -> OriginResponse {
+    let range = format!("bytes 0-{}/{}", object.len() - 1, object.len());
+    let etag = ("etag", "\"v1\"");
+    if header(request, "range").is_empty() {
+        return ok(&[etag], object);
+    }
+    let mut response = ok(&[etag, ("content-range", &range)], object);
+    *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    response
+}
+
 /// A real S3 protocol store over a directory, with authentication.
 pub(crate) struct Store {
     pub(crate) origin: TestOrigin,
@@ -176,10 +207,12 @@ impl Store {
         let origin = TestOrigin::start(move |request| {
             let service = service.clone();
             async move {
-                let answered = service
-                    .call(request.map(s3s::Body::from))
-                    .await
-                    .expect("an answer");
+                // As real stores do, it finishes what it has begun when the client has left.
+                let answering = tokio::spawn(async move {
+                    let request = request.map(s3s::Body::from);
+                    service.call(request).await.expect("an answer")
+                });
+                let answered = answering.await.expect("no panic");
                 answered.map(|body| body.map_err(std::io::Error::other).boxed_unsync())
             }
         })
@@ -203,17 +236,7 @@ impl Store {
     }
 
     pub(crate) fn config_of(&self, bucket: &str, secret: &str) -> Origin {
-        Origin::S3(S3 {
-            endpoint: format!("http://{}", self.origin.address),
-            region: "us-east-1".into(),
-            bucket: bucket.into(),
-            prefix: String::new(),
-            addressing: Addressing::Path,
-            credentials: Credentials::Static {
-                access_key: "key".into(),
-                secret_key: Secret::new(secret),
-            },
-        })
+        self.origin.s3_config_of(bucket, secret)
     }
 
     pub(crate) fn gets(&self, key: &str) -> usize {
@@ -333,6 +356,11 @@ pub(crate) async fn eventually(what: impl Fn() -> bool) {
         tokio::task::yield_now().await;
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
+}
+
+/// Waits until what has arrived is on disk too.
+pub(crate) async fn settled(registry: &Registry) {
+    eventually(|| metric(registry, "asset_server_fills_in_flight") == 0.0).await;
 }
 
 /// What a registry says of one metric.

@@ -4,6 +4,7 @@
 //! is split by hash, so that growing never moves more than a small part at once. Reads share a lock;
 //! whoever needs it alone does a bounded portion of work and lets go of it.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -11,6 +12,7 @@ use hashbrown::HashTable;
 
 use super::eviction::{Handle, Moved, Queue, S3Fifo};
 use super::journal::record::Record;
+use crate::cache::surrogate::Tag;
 
 /// Tables that share the entries; one for each value of a hash's first byte.
 const TABLES: usize = 256;
@@ -60,6 +62,8 @@ pub(super) struct Index {
 struct State {
     tables: Vec<HashTable<Handle>>,
     files: S3Fifo<Known>,
+    /// Of the files that have any, their surrogate keys, by id.
+    tagged: HashMap<u64, (Handle, Box<[Tag]>)>,
     reserved: u64,
 }
 
@@ -70,6 +74,7 @@ impl Index {
             state: RwLock::new(State {
                 tables: (0..TABLES).map(|_| HashTable::new()).collect(),
                 files: S3Fifo::new(capacity),
+                tagged: HashMap::new(),
                 reserved: 0,
             }),
             hasher: RandomState::new(),
@@ -179,6 +184,17 @@ impl Index {
         changes
     }
 
+    /// Notes the surrogate keys of a file, if it is still there.
+    pub(super) fn tag(&self, path: &str, id: u64, tags: &[Tag]) {
+        let hash = self.hash(path);
+        let mut state = self.write();
+        if let Some(place) = state.find(hash, path)
+            && state.files.value(place).is_some_and(|file| file.id == id)
+        {
+            state.tagged.insert(id, (place, tags.into()));
+        }
+    }
+
     /// Takes the file of a path out.
     pub(super) fn remove(&self, path: &str) -> Option<Known> {
         let hash = self.hash(path);
@@ -217,24 +233,34 @@ impl Index {
                     })
                     .collect()
             };
-            for portion in matching.chunks(PORTION) {
-                let mut state = self.write();
-                let removed: Vec<_> = portion
-                    .iter()
-                    .filter(|found| {
-                        let file = state.files.value(found.place);
-                        file.is_some_and(|file| file.id == found.id)
-                    })
-                    .map(|found| found.place)
-                    .collect();
-                let removed: Vec<_> = removed
-                    .into_iter()
-                    .filter_map(|place| state.take_out(place))
-                    .collect();
-                drop(state);
-                gone(removed);
-            }
+            let matching: Vec<_> = matching.iter().map(|f| (f.place, f.id)).collect();
+            self.remove_all(&matching, &mut gone);
             page += 1;
+        }
+    }
+
+    /// Takes out every file with a surrogate key, as [`Index::remove_prefix`] does.
+    pub(super) fn remove_tagged(&self, tag: &Tag, mut gone: impl FnMut(Vec<Known>)) {
+        let matching: Vec<_> = {
+            let state = self.read();
+            let tagged = state.tagged.iter();
+            let matching = tagged.filter(|(_, (_, tags))| tags.contains(tag));
+            matching.map(|(id, (place, _))| (*place, *id)).collect()
+        };
+        self.remove_all(&matching, &mut gone);
+    }
+
+    fn remove_all(&self, matching: &[(Handle, u64)], gone: &mut impl FnMut(Vec<Known>)) {
+        for portion in matching.chunks(PORTION) {
+            let mut state = self.write();
+            let removed = portion.iter().filter_map(|(place, id)| {
+                let file = state.files.value(*place);
+                file.filter(|file| file.id == *id)?;
+                state.take_out(*place)
+            });
+            let removed: Vec<_> = removed.collect();
+            drop(state);
+            gone(removed);
         }
     }
 
@@ -250,6 +276,7 @@ impl Index {
                 id: file.id,
                 size,
                 main: queue == Queue::Main,
+                tags: state.tags_of(file.id),
                 key: &file.key,
             }
             .encode(&mut bytes);
@@ -316,7 +343,13 @@ impl State {
     fn take_out(&mut self, place: Handle) -> Option<Known> {
         let hash = self.files.hash(place)?;
         self.leave(hash, place);
-        self.files.remove(place)
+        let file = self.files.remove(place)?;
+        self.tagged.remove(&file.id);
+        Some(file)
+    }
+
+    fn tags_of(&self, id: u64) -> &[Tag] {
+        self.tagged.get(&id).map_or(&[], |(_, tags)| tags)
     }
 
     /// Lets a portion of files go for `size` bytes beside what is set aside. Whether that is enough.
@@ -331,6 +364,7 @@ impl State {
         }
         for (place, hash, file) in moved.evicted {
             self.leave(hash, place);
+            self.tagged.remove(&file.id);
             changes.evicted.push(file);
         }
         enough

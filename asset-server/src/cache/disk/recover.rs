@@ -10,6 +10,7 @@ use super::format::FormatError;
 use super::journal::record::{Record, Summary, read_all};
 use super::object::{ReadError, read_head};
 use super::{OBJECT, journal, path_of};
+use crate::cache::surrogate::{self, Tag};
 
 /// A complete file.
 #[derive(Debug)]
@@ -17,6 +18,7 @@ pub(super) struct Recovered {
     pub(super) id: u64,
     pub(super) size: u64,
     pub(super) main: bool,
+    pub(super) tags: Vec<Tag>,
     pub(super) key: Box<str>,
 }
 
@@ -44,6 +46,7 @@ enum Claim {
     Stored {
         size: u64,
         main: bool,
+        tags: Vec<Tag>,
         key: Box<str>,
     },
     /// It was to be deleted when the process ended.
@@ -78,10 +81,16 @@ pub(super) fn recover(directory: &Path, files: &Files) -> io::Result<Recovery> {
     recovery.files.reserve_exact(ids.len());
     for (id, claim) in ids.into_iter().zip(claims) {
         match claim {
-            Claim::Stored { size, main, key } => recovery.files.push(Recovered {
+            Claim::Stored {
+                size,
+                main,
+                tags,
+                key,
+            } => recovery.files.push(Recovered {
                 id,
                 size,
                 main,
+                tags,
                 key,
             }),
             Claim::Removed => {
@@ -160,13 +169,18 @@ fn apply(record: Record<'_>, ids: &[u64], claims: &mut [Claim]) -> u64 {
         (_, Claim::Removed) => {}
         (
             Record::Insert {
-                size, main, key, ..
+                size,
+                main,
+                tags,
+                key,
+                ..
             },
             claim,
         ) => {
             *claim = Claim::Stored {
                 size,
                 main,
+                tags: tags.to_vec(),
                 key: key.into(),
             };
         }
@@ -180,7 +194,7 @@ fn apply(record: Record<'_>, ids: &[u64], claims: &mut [Claim]) -> u64 {
 /// Reads the head of a file that the journal does not know.
 fn read(directory: &Path, id: u64, files: &Files) -> Result<Recovered, ReadError> {
     let file = files.open(&path_of(directory, id, OBJECT))?;
-    let (header, key, _) = read_head(&file)?;
+    let (header, key, meta) = read_head(&file)?;
     let size = file.metadata()?.len();
     if header.id != id || header.file_len() != Some(size) {
         return Err(FormatError::Truncated.into());
@@ -189,6 +203,7 @@ fn read(directory: &Path, id: u64, files: &Files) -> Result<Recovered, ReadError
         id,
         size,
         main: false,
+        tags: surrogate::tags(&meta.headers),
         key: key.into(),
     })
 }

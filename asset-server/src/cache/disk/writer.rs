@@ -16,6 +16,7 @@ use super::journal::record::Record;
 use super::object::{DiskObject, Layout};
 use crate::cache::entry::Meta;
 use crate::cache::key::CacheKey;
+use crate::cache::surrogate::{self, Tag};
 
 /// A file being written. Dropped before [`DiskWriter::publish`], it leaves nothing behind.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub struct DiskWriter {
     file: Option<Arc<File>>,
     temporary: PathBuf,
     meta: Vec<u8>,
+    tags: Vec<Tag>,
     sums: Vec<u32>,
     body_len: u64,
     reserved: u64,
@@ -58,6 +60,7 @@ impl DiskWriter {
             id,
             file: None,
             meta: meta_bytes,
+            tags: surrogate::tags(&meta.headers),
             sums: Vec::new(),
             body_len: 0,
             reserved: 0,
@@ -115,10 +118,14 @@ impl DiskWriter {
         let reserved = std::mem::take(&mut self.reserved);
         let index = &self.tier.tools.index;
         let (found, changes) = index.publish(self.key.as_str(), self.id, size, reserved);
+        if !self.tags.is_empty() {
+            index.tag(self.key.as_str(), self.id, &self.tags);
+        }
         let inserted = Record::Insert {
             id: self.id,
             size,
             main: false,
+            tags: &self.tags,
             key: self.key.as_str(),
         };
         self.tier.record_and_delete(Some(inserted), &changes);

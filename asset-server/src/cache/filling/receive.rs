@@ -174,6 +174,7 @@ impl Filling {
     }
 
     pub(super) async fn begin_file(&self, key: &CacheKey, meta: &Meta) -> Option<DiskWriter> {
+        self.fill.note_keys(&meta.headers);
         let disk = self
             .cache
             .disk

@@ -13,6 +13,7 @@ use crate::cache::part::ContentRange;
 use crate::cache::sliced::Sliced;
 use crate::cache::status::CacheStatus;
 use crate::cache::storability::withheld_fields;
+use crate::cache::surrogate;
 use crate::origin::{OriginError, OriginObject, Want};
 
 /// What the first answer about an object says of its size.
@@ -113,7 +114,8 @@ impl Filling {
         // A version never changes, so its slices never age.
         let freshness = Freshness::for_span(Duration::MAX / 4, SystemTime::now());
         let (presence, ok) = (Presence::Object, StatusCode::OK);
-        let meta = Meta::of_headers(presence, ok, HeaderMap::new(), freshness);
+        let tagged = surrogate::of_another(&sliced.meta.headers);
+        let meta = Meta::of_headers(presence, ok, tagged, freshness);
         let object = OriginObject {
             status: ok,
             headers: HeaderMap::new(),

@@ -1,9 +1,12 @@
-//! The journal's records as bytes: `mark · kind · key length · id · size · CRC32C · key`, little-endian.
+//! The journal's records as bytes: `mark · kind · length · id · size · CRC32C · [tags] · key`,
+//! little-endian. The length is that of tags, which begin with their number, and key.
 //!
 //! Pure. A record that is damaged is skipped to the next mark whose checksum is right, so one bad
 //! sector costs the records in it and not those behind it.
 
 use std::io::{self, Read};
+
+use crate::cache::surrogate::Tag;
 
 /// First byte of every record, and the format's version.
 const MARK: u8 = 0xE1;
@@ -11,7 +14,7 @@ const MARK: u8 = 0xE1;
 /// Bytes of a record without its key.
 const FIXED: usize = 24;
 
-/// Longest key that is recorded; files of longer ones have their heads read.
+/// Longest key with its tags that is recorded; files of longer ones have their heads read.
 const MAX_KEY: usize = 8 << 10;
 
 /// Bytes read at once; the longest record fits many times.
@@ -31,6 +34,8 @@ pub enum Record<'a> {
         size: u64,
         /// Whether it is in the main queue.
         main: bool,
+        /// Its surrogate keys.
+        tags: &'a [Tag],
         /// Key of the object.
         key: &'a str,
     },
@@ -58,20 +63,30 @@ pub struct Summary {
 impl Record<'_> {
     /// Appends the record to `bytes`; nothing if its key is too long to be recorded.
     pub fn encode(&self, bytes: &mut Vec<u8>) {
-        let (kind, id, size, key) = match *self {
+        let (kind, id, size, tags, key) = match *self {
             Self::Insert {
                 id,
                 size,
                 main,
+                tags,
                 key,
-            } => (1 + u8::from(main), id, size, key),
-            Self::Promote { id } => (3, id, 0, ""),
-            Self::Remove { id } => (4, id, 0, ""),
+            } => {
+                let tagged = if tags.is_empty() { 0 } else { 4 };
+                (1 + u8::from(main) + tagged, id, size, tags, key)
+            }
+            Self::Promote { id } => (3, id, 0, &[][..], ""),
+            Self::Remove { id } => (4, id, 0, &[][..], ""),
         };
-        let Some(key_len) = u16::try_from(key.len())
-            .ok()
-            .filter(|_| key.len() <= MAX_KEY)
-        else {
+        let mut head = Vec::new();
+        if !tags.is_empty() {
+            let Ok(count) = u8::try_from(tags.len()) else {
+                return;
+            };
+            head.push(count);
+            head.extend_from_slice(tags.as_flattened());
+        }
+        let key_len = head.len() + key.len();
+        let Some(key_len) = u16::try_from(key_len).ok().filter(|_| key_len <= MAX_KEY) else {
             return;
         };
         let start = bytes.len();
@@ -79,8 +94,10 @@ impl Record<'_> {
         bytes.extend_from_slice(&key_len.to_le_bytes());
         bytes.extend_from_slice(&id.to_le_bytes());
         bytes.extend_from_slice(&size.to_le_bytes());
-        let sum = crc32c::crc32c_append(crc32c::crc32c(&bytes[start..]), key.as_bytes());
+        let sum = crc32c::crc32c_append(crc32c::crc32c(&bytes[start..]), &head);
+        let sum = crc32c::crc32c_append(sum, key.as_bytes());
         bytes.extend_from_slice(&sum.to_le_bytes());
+        bytes.extend_from_slice(&head);
         bytes.extend_from_slice(key.as_bytes());
     }
 }
@@ -107,7 +124,7 @@ fn decode(bytes: &[u8]) -> Decoded<'_> {
     let key_len = usize::from(u16::from_le_bytes([l0, l1]));
     // Before the checksum, so that looking for a record in noise costs little.
     let possible = match kind {
-        1 | 2 => key_len <= MAX_KEY,
+        1 | 2 | 5 | 6 => key_len <= MAX_KEY,
         3 | 4 => key_len == 0 && size == 0,
         _ => false,
     };
@@ -121,11 +138,19 @@ fn decode(bytes: &[u8]) -> Decoded<'_> {
     if sum != u32::from_le_bytes([s0, s1, s2, s3]) {
         return Decoded::Damaged;
     }
+    let (tags, key) = match kind {
+        5 | 6 => match split_tags(key) {
+            Some(split) => split,
+            None => return Decoded::Damaged,
+        },
+        _ => (&[][..], key),
+    };
     let record = match (kind, std::str::from_utf8(key)) {
-        (1 | 2, Ok(key)) => Record::Insert {
+        (1 | 2 | 5 | 6, Ok(key)) => Record::Insert {
             id,
             size,
-            main: kind == 2,
+            main: kind == 2 || kind == 6,
+            tags,
             key,
         },
         (3, _) => Record::Promote { id },
@@ -133,6 +158,12 @@ fn decode(bytes: &[u8]) -> Decoded<'_> {
         _ => return Decoded::Damaged,
     };
     Decoded::Record(record, FIXED + key_len)
+}
+
+fn split_tags(bytes: &[u8]) -> Option<(&[Tag], &[u8])> {
+    let (count, rest) = bytes.split_first()?;
+    let (tags, key) = rest.split_at_checked(usize::from(*count) * size_of::<Tag>())?;
+    Some((tags.as_chunks().0, key))
 }
 
 /// Gives every sound record of `source` to `each`, in order. It fails only if `source` does; what came
@@ -184,7 +215,7 @@ mod tests {
 
     use super::*;
 
-    type Owned = (u8, u64, u64, String);
+    type Owned = (u8, u64, u64, Vec<Tag>, String);
 
     fn owned(record: Record<'_>) -> Owned {
         match record {
@@ -192,21 +223,23 @@ mod tests {
                 id,
                 size,
                 main,
+                tags,
                 key,
-            } => (1 + u8::from(main), id, size, key.to_owned()),
-            Record::Promote { id } => (3, id, 0, String::new()),
-            Record::Remove { id } => (4, id, 0, String::new()),
+            } => (1 + u8::from(main), id, size, tags.to_vec(), key.to_owned()),
+            Record::Promote { id } => (3, id, 0, Vec::new(), String::new()),
+            Record::Remove { id } => (4, id, 0, Vec::new(), String::new()),
         }
     }
 
     fn encode(records: &[Owned]) -> Vec<u8> {
         let mut bytes = Vec::new();
-        for (kind, id, size, key) in records {
+        for (kind, id, size, tags, key) in records {
             let record = match kind {
                 1 | 2 => Record::Insert {
                     id: *id,
                     size: *size,
                     main: *kind == 2,
+                    tags,
                     key,
                 },
                 3 => Record::Promote { id: *id },
@@ -224,12 +257,12 @@ mod tests {
     }
 
     fn record() -> impl Strategy<Value = Owned> {
-        (1u8..=4, any::<u64>(), any::<u64>(), "/[a-z\u{1}á]{0,40}").prop_map(
-            |record| match record.0 {
-                3 | 4 => (record.0, record.1, 0, String::new()),
-                _ => record,
-            },
-        )
+        let tags = proptest::collection::vec(any::<Tag>(), 0..4);
+        let key = "/[a-z\u{1}á]{0,40}";
+        (1u8..=4, any::<u64>(), any::<u64>(), tags, key).prop_map(|record| match record.0 {
+            3 | 4 => (record.0, record.1, 0, Vec::new(), String::new()),
+            _ => record,
+        })
     }
 
     proptest! {
@@ -261,21 +294,30 @@ mod tests {
         }
 
         #[test]
-        fn arbitrary_bytes_end(bytes in proptest::collection::vec(prop_oneof![Just(MARK), 0u8..6, any::<u8>()], 0..500)) {
+        fn arbitrary_bytes_end(bytes in proptest::collection::vec(prop_oneof![Just(MARK), 0u8..8, any::<u8>()], 0..500)) {
             let (_, summary) = decode_all(&bytes);
             prop_assert!(summary.skipped <= bytes.len() as u64);
         }
     }
 
     #[test]
-    fn a_key_too_long_to_be_recorded_is_left_out() {
+    fn a_key_too_long_or_with_too_many_tags_is_left_out() {
         let key = "k".repeat(70_000);
         let mut bytes = Vec::new();
         Record::Insert {
             id: 1,
             size: 1,
             main: false,
+            tags: &[],
             key: &key,
+        }
+        .encode(&mut bytes);
+        Record::Insert {
+            id: 1,
+            size: 1,
+            main: false,
+            tags: &[[7; 8]; 300],
+            key: "/a",
         }
         .encode(&mut bytes);
         assert!(bytes.is_empty());

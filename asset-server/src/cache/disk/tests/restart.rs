@@ -86,6 +86,7 @@ fn a_journal_that_lies_gives_no_wrong_byte() {
             id: file.id,
             size,
             main: true,
+            tags: &[],
             key,
         }
         .encode(&mut lies);
