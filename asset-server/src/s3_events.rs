@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::cache::key::{MAX_LENGTH, RESERVED_SEGMENT};
 use crate::config::{Config, Origin};
+use crate::respond::coding::precompressed;
 
 /// One object that has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +102,7 @@ struct MountedBucket {
     bucket: String,
     prefix: String,
     path: String,
+    precompressed: bool,
 }
 
 impl Buckets {
@@ -114,6 +116,7 @@ impl Buckets {
                     bucket: s3.bucket.clone(),
                     prefix: s3.prefix.clone(),
                     path: mount.path.clone(),
+                    precompressed: mount.delivery.precompressed,
                 }),
                 _ => None,
             });
@@ -135,9 +138,14 @@ impl Buckets {
             .iter()
             .filter(|mounted| mounted.bucket == event.bucket);
         behind
-            .filter_map(|mounted| {
-                let key = event.key.strip_prefix(mounted.prefix.as_str())?;
-                Some(format!("{}{key}", mounted.path))
+            .flat_map(|mounted| {
+                let key = event.key.strip_prefix(mounted.prefix.as_str());
+                // A sibling is kept with the object that it is a form of.
+                let plain = key
+                    .filter(|_| mounted.precompressed)
+                    .and_then(precompressed::plain_of);
+                let keys = key.into_iter().chain(plain);
+                keys.map(|key| format!("{}{key}", mounted.path))
             })
             .filter(|path| path.len() <= MAX_LENGTH)
             .collect()

@@ -5,6 +5,7 @@ mod support;
 
 mod archive;
 mod coalescing;
+mod coding;
 mod delivery;
 mod disk;
 mod failover;
