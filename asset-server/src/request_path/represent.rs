@@ -261,7 +261,7 @@ fn coded_key(path: &str, meta: &Meta, coding: Coding) -> CacheKey {
                 .received
                 .duration_since(SystemTime::UNIX_EPOCH);
             let since = since.unwrap_or_default();
-            format!("{}/{:?}", since.as_millis(), meta.length).into_bytes()
+            format!("{}/{:?}", since.as_nanos(), meta.length).into_bytes()
         }
     };
     let (low, high) = (

@@ -33,7 +33,7 @@ fn stored(directory: &Path) -> usize {
 }
 
 /// Ends a server and waits until its directory is free again.
-async fn stop(server: AssetServer, directory: &Path) {
+pub(crate) async fn stop(server: AssetServer, directory: &Path) {
     drop(server);
     let lock = fs::File::open(directory.join("lock")).expect("a lock");
     eventually(|| lock.try_lock().is_ok_and(|()| lock.unlock().is_ok())).await;
