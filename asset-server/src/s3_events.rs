@@ -176,6 +176,7 @@ mod tests {
             bucket: "b".into(),
             prefix: prefix.into(),
             path: path.into(),
+            precompressed: path == "/web/",
         };
         Buckets(vec![mounted("", "/all/"), mounted("web/", "/web/")])
     }
@@ -209,6 +210,8 @@ mod tests {
             })
         };
         assert_eq!(paths("b", "web/a.css"), ["/all/web/a.css", "/web/a.css"]);
+        let sibling = ["/all/web/a.css.br", "/web/a.css.br", "/web/a.css"];
+        assert_eq!(paths("b", "web/a.css.br"), sibling);
         assert_eq!(paths("b", "a.css"), ["/all/a.css"]);
         assert_eq!(paths("c", "a.css"), [""; 0]);
         assert_eq!(paths("b", ".edge/purges/1.json"), [""; 0]);
