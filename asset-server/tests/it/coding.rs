@@ -42,7 +42,7 @@ fn decoded(headers: &HeaderMap, body: &[u8]) -> Vec<u8> {
         "br" => brotli::Decompressor::new(body, 4096).read_to_end(&mut plain),
         "gzip" => flate2::read::GzDecoder::new(body).read_to_end(&mut plain),
         "" => return body.to_vec(),
-        other => panic!("an unknown coding: {other}"),
+        other => Err(std::io::Error::other(format!("an unknown coding: {other}"))),
     }
     .expect("well-formed");
     plain
