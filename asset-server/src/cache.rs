@@ -31,6 +31,7 @@ pub mod surrogate;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::coalesce::Coalesce;
@@ -41,6 +42,7 @@ use self::memory::{MemoryTier, Moka};
 use self::purge::{Purge, PurgeReport};
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::respond::digest::{Digester, Sha256};
 
 /// How many keys are remembered as uncacheable, and for how long.
 const UNCACHEABLE_KEYS: u64 = 64 << 10;
@@ -48,6 +50,13 @@ const UNCACHEABLE_FOR: Duration = Duration::from_secs(60);
 
 /// Unit in which memory for fills is set aside.
 const BUDGET_UNIT: u64 = 64 << 10;
+
+/// Objects that are coded at once; more go out as they are. Each takes an encoder's few MiB, and one
+/// blocking thread while it works.
+const CODINGS: usize = 32;
+
+/// Digests that are computed at once; more wait.
+const DIGESTS: usize = 2;
 
 /// All that is held.
 pub(crate) struct Cache {
@@ -60,6 +69,14 @@ pub(crate) struct Cache {
     pub(crate) metrics: Metrics,
     /// Memory for objects that are not in a tier yet: half as much as the tier itself.
     budget: Arc<Semaphore>,
+    codings: Arc<Semaphore>,
+    digests: Semaphore,
+}
+
+/// Held while an object is coded.
+pub(crate) struct CodingRoom {
+    _turn: OwnedSemaphorePermit,
+    _memory: OwnedSemaphorePermit,
 }
 
 impl Cache {
@@ -102,7 +119,36 @@ impl Cache {
             budget: Arc::new(Semaphore::new(
                 (budget as usize).clamp(1, Semaphore::MAX_PERMITS),
             )),
+            codings: Arc::new(Semaphore::new(CODINGS)),
+            digests: Semaphore::new(DIGESTS),
         })
+    }
+
+    /// Sets aside what coding an object of `length` bytes takes. `None` if too much is under way.
+    pub(crate) fn reserve_coding(&self, length: u64) -> Option<CodingRoom> {
+        Some(CodingRoom {
+            _turn: self.codings.clone().try_acquire_owned().ok()?,
+            _memory: self.reserve_memory(length)?,
+        })
+    }
+
+    /// SHA-256 of pieces in order, on a blocking thread.
+    pub(crate) async fn sha_256(&self, pieces: Vec<Bytes>) -> Option<Sha256> {
+        let _turn = self.digests.acquire().await.ok()?;
+        let digest = move || {
+            let mut digester = Digester::new();
+            for piece in &pieces {
+                digester.update(piece);
+            }
+            digester.finish()
+        };
+        tokio::task::spawn_blocking(digest).await.ok()
+    }
+
+    /// Whether a tier has something under a key.
+    pub(crate) fn holds(&self, key: &CacheKey) -> bool {
+        let on_disk = |disk: &DiskTier| disk.contains(key.as_str());
+        self.memory.get(key.as_str()).is_some() || self.disk.as_ref().is_some_and(on_disk)
     }
 
     /// Sets memory aside for an object of `length` bytes. `None` if so many are arriving already that

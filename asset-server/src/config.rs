@@ -21,7 +21,9 @@ use serving::secret::Secret;
 
 use crate::signed_url::Keys;
 
-pub use delivery::{CorsFile, Delivery, SigningFile, SigningKeyFile, SiteFile};
+pub use delivery::{
+    CompressFile, Compression, CorsFile, Delivery, SigningFile, SigningKeyFile, SiteFile,
+};
 
 pub use file::{
     ArchiveFile, ConfigFile, CredentialsFile, DirectoryFile, DiskFile, HttpFile, MemoryFile,

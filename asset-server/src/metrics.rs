@@ -31,6 +31,11 @@ pub(crate) struct Metrics {
     pub(crate) disk_bytes: IntCounter,
     /// Bytes of bodies sent while they came from an origin.
     pub(crate) origin_bytes: IntCounter,
+    /// Bytes of bodies sent while they were coded.
+    pub(crate) coded_bytes: IntCounter,
+    /// Bytes that are read, but not to be sent as they are. Not shown.
+    pub(crate) read_bytes: IntCounter,
+    pub(crate) coded: IntCounter,
     pub(crate) memory_evictions: IntCounter,
     pub(crate) disk_evictions: IntCounter,
     pub(crate) corrupt_files: IntCounter,
@@ -117,6 +122,9 @@ impl Metrics {
             memory_bytes: sent.with_label_values(&["memory"]),
             disk_bytes: sent.with_label_values(&["disk"]),
             origin_bytes: sent.with_label_values(&["origin"]),
+            coded_bytes: sent.with_label_values(&["coded"]),
+            read_bytes: IntCounter::with_opts(options("read_bytes_total", "not shown"))?,
+            coded: add.counter("coded_objects_total", "times that an object was coded")?,
             memory_evictions: evictions.with_label_values(&["memory"]),
             disk_evictions: evictions.with_label_values(&["disk"]),
             corrupt_files: add.counter(

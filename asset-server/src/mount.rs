@@ -7,7 +7,7 @@ use http::HeaderValue;
 use http::header::ETAG;
 
 use crate::cache::entry::Meta;
-use crate::cache::key::CacheKey;
+use crate::cache::key::{self, CacheKey};
 use crate::cache::slice::Slicing;
 use crate::cache::storability::Policy;
 use crate::config::{self, Config, Delivery, KeyPolicy, Methods, RequestDirectiveUse, SetCookie};
@@ -107,10 +107,11 @@ impl Mount {
 
     /// Key of the object at the origin.
     pub(crate) fn object_key(&self, key: &CacheKey) -> String {
-        key.path()
-            .strip_prefix(&self.path)
-            .unwrap_or_default()
-            .to_owned()
+        let path = key.path().strip_prefix(&self.path).unwrap_or_default();
+        match key::extension_of(key.as_str()) {
+            Some(extension) => format!("{path}{extension}"),
+            None => path.to_owned(),
+        }
     }
 
     /// A part of the very version that `meta` describes. Without a strong tag no version can be told

@@ -9,7 +9,9 @@
 //! Up to a fresh entry in memory everything is synchronous: no task, no await, no lock of our own.
 
 mod ask;
+mod digest;
 mod forward;
+mod represent;
 mod sliced;
 
 use std::borrow::Cow;
@@ -21,6 +23,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 use serving::problem::Problem;
 
+use self::represent::Form;
 use crate::cache::coalesce::Role;
 use crate::cache::directives::RequestDirectives;
 use crate::cache::entry::{Entry, Meta, Presence};
@@ -121,6 +124,17 @@ impl Inner {
         if mount.is_http && ask::has_conditions_for_the_origin(&request.headers) {
             return Ok(First::Miss(miss(&base)));
         }
+        if mount.delivery.has_forms() {
+            let miss = miss(&base);
+            match self.form_in_memory(request, &miss) {
+                Form::Plain => {}
+                Form::Wait => return Ok(First::Miss(miss)),
+                Form::Sibling(mut response) => {
+                    self.dress(request, mount, &mut response);
+                    return Ok(First::Done(*response));
+                }
+            }
+        }
         let found = match self.cache.in_memory(&base, &request.headers) {
             InMemory::Plain(entry) => (None, entry),
             InMemory::Variant(found) => (Some(found.key), found.entry),
@@ -173,16 +187,29 @@ impl Inner {
             Some(site) => self.visit(request, mount, site, &miss.path).await,
             None => self.miss(request, &miss).await,
         };
+        if mount.delivery.digests {
+            self.digest(&mut response).await;
+        }
         self.dress(request, mount, &mut response);
         response
     }
 
-    /// One key that memory has no usable answer for.
+    /// One object that memory has no usable answer for: a sibling of it, or itself.
     pub(crate) async fn miss(
         self: &Arc<Self>,
         request: &Parts,
         miss: &Miss,
     ) -> Response<AssetBody> {
+        if miss.mount.delivery.precompressed
+            && let Some(response) = self.sibling(request, miss).await
+        {
+            return response;
+        }
+        self.plain(request, miss).await
+    }
+
+    /// One key that memory has no usable answer for.
+    async fn plain(self: &Arc<Self>, request: &Parts, miss: &Miss) -> Response<AssetBody> {
         let subject = self.subject(request, miss);
         let answered = if subject.directives.only_if_cached {
             self.only_if_cached(request, &subject).await
@@ -391,7 +418,10 @@ impl Inner {
 
     fn count(&self, answer: Answer<'_>, request: &Parts) -> Response<AssetBody> {
         self.cache.metrics.request(answer.status);
-        answer.respond(request)
+        match answer.mount.delivery.has_forms() {
+            true => self.represent(answer, request),
+            false => answer.respond(request),
+        }
     }
 
     pub(crate) fn problem(

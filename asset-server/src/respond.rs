@@ -48,6 +48,8 @@ pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 pub(crate) enum Bytestream {
     Complete(Content),
     Arriving(Arc<Fill>),
+    /// A coded form, while it is made: nobody knows how long it will be.
+    Coding(Arc<Fill>),
     /// Slices, and the one with the first byte of the response, which is at hand.
     Sliced(Arc<Sliced>, Option<(u64, Slice)>),
 }
@@ -240,13 +242,32 @@ impl Answer<'_> {
     fn body_to_the_end(&self) -> AssetBody {
         match &self.bytes {
             Bytestream::Complete(_) | Bytestream::Sliced(..) => AssetBody::empty(),
-            Bytestream::Arriving(fill) => {
-                let source = FillSource::new(fill.clone(), self.cache.metrics.origin_bytes.clone());
+            Bytestream::Arriving(fill) | Bytestream::Coding(fill) => {
+                let metrics = &self.cache.metrics;
+                let sent = match &self.bytes {
+                    Bytestream::Coding(_) => &metrics.coded_bytes,
+                    _ => &metrics.origin_bytes,
+                };
+                let source = FillSource::new(fill.clone(), sent.clone());
                 AssetBody::stream(
                     Box::new(Resuming::new(source, 0, None, Arc::new(self.resume()))),
                     None,
                 )
             }
+        }
+    }
+
+    /// All bytes, to be read and not sent.
+    pub(crate) fn uncounted(&self, length: u64) -> AssetBody {
+        let resume = Arc::new(self.resume());
+        match &self.bytes {
+            Bytestream::Complete(Content::Memory(chunks)) => AssetBody::chunks(chunks, 0..length),
+            Bytestream::Arriving(fill) => {
+                let source = FillSource::new(fill.clone(), self.cache.metrics.read_bytes.clone());
+                let pieces = Resuming::new(source, 0, Some(length), resume);
+                AssetBody::stream(Box::new(pieces), Some(length))
+            }
+            bytes => open(bytes, &resume, 0..length),
         }
     }
 
@@ -309,7 +330,7 @@ fn open(bytes: &Bytestream, resume: &Arc<Resume>, range: Range<u64>) -> AssetBod
             let pieces = SliceReader::new(sliced.clone(), range, first.clone());
             AssetBody::stream(Box::new(pieces), Some(count))
         }
-        Bytestream::Arriving(fill) => {
+        Bytestream::Arriving(fill) | Bytestream::Coding(fill) => {
             let source = FillSource::new(fill.clone(), metrics.origin_bytes.clone());
             let pieces = Resuming::new(source, range.start, Some(range.end), resume.clone());
             AssetBody::stream(Box::new(pieces), Some(count))

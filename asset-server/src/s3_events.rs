@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::cache::key::{MAX_LENGTH, RESERVED_SEGMENT};
 use crate::config::{Config, Origin};
+use crate::respond::coding::precompressed;
 
 /// One object that has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +102,7 @@ struct MountedBucket {
     bucket: String,
     prefix: String,
     path: String,
+    precompressed: bool,
 }
 
 impl Buckets {
@@ -114,6 +116,7 @@ impl Buckets {
                     bucket: s3.bucket.clone(),
                     prefix: s3.prefix.clone(),
                     path: mount.path.clone(),
+                    precompressed: mount.delivery.precompressed,
                 }),
                 _ => None,
             });
@@ -135,9 +138,14 @@ impl Buckets {
             .iter()
             .filter(|mounted| mounted.bucket == event.bucket);
         behind
-            .filter_map(|mounted| {
-                let key = event.key.strip_prefix(mounted.prefix.as_str())?;
-                Some(format!("{}{key}", mounted.path))
+            .flat_map(|mounted| {
+                let key = event.key.strip_prefix(mounted.prefix.as_str());
+                // A sibling is kept with the object that it is a form of.
+                let plain = key
+                    .filter(|_| mounted.precompressed)
+                    .and_then(precompressed::plain_of);
+                let keys = key.into_iter().chain(plain);
+                keys.map(|key| format!("{}{key}", mounted.path))
             })
             .filter(|path| path.len() <= MAX_LENGTH)
             .collect()
@@ -168,6 +176,7 @@ mod tests {
             bucket: "b".into(),
             prefix: prefix.into(),
             path: path.into(),
+            precompressed: path == "/web/",
         };
         Buckets(vec![mounted("", "/all/"), mounted("web/", "/web/")])
     }
@@ -201,6 +210,8 @@ mod tests {
             })
         };
         assert_eq!(paths("b", "web/a.css"), ["/all/web/a.css", "/web/a.css"]);
+        let sibling = ["/all/web/a.css.br", "/web/a.css.br", "/web/a.css"];
+        assert_eq!(paths("b", "web/a.css.br"), sibling);
         assert_eq!(paths("b", "a.css"), ["/all/a.css"]);
         assert_eq!(paths("c", "a.css"), [""; 0]);
         assert_eq!(paths("b", ".edge/purges/1.json"), [""; 0]);

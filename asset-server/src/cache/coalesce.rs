@@ -45,6 +45,11 @@ impl Coalesce {
         (fill, Role::Leader)
     }
 
+    /// The fill of a key, if there is one.
+    pub fn join(&self, path: &str) -> Option<Arc<Fill>> {
+        self.fills().get(path).cloned()
+    }
+
     /// Whether there is a fill of a key.
     pub fn contains(&self, path: &str) -> bool {
         self.fills().joinable.contains_key(path)

@@ -1,6 +1,6 @@
 //! What the cache holds about one object: its metadata, ready to be sent, and where its bytes are.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use super::freshness::{Freshness, http_date};
 use super::stored_headers;
 use super::vary::VarySet;
 use crate::respond::conditional::Validators;
+use crate::respond::digest::Sha256;
 
 /// Bytes of one piece of a body in memory. Large, so that the kernel is given few and long buffers;
 /// 256 KiB is where a bigger piece stopped to matter.
@@ -50,6 +51,8 @@ pub struct Meta {
     pub variants: Arc<[VarySet]>,
     /// The head of a full response, but for `Age` and `Cache-Status`.
     pub headers: HeaderMap,
+    /// Digest of the bytes, once somebody has asked for it.
+    pub sha_256: OnceLock<Sha256>,
 }
 
 impl Meta {
@@ -96,6 +99,7 @@ impl Meta {
             freshness,
             variants: Arc::from([]),
             headers,
+            sha_256: OnceLock::new(),
         }
     }
 
@@ -161,9 +165,13 @@ impl Meta {
         headers.remove(DATE); // a new one is in the response, or is now
         stored_headers::update(&mut headers, newer, withheld);
         set_date_if_missing(&mut headers, freshness.received);
-        let variants = self.variants.clone();
         let meta = Self::of_headers(self.presence, self.status, headers, freshness);
-        Self { variants, ..meta }.with_length(self.length)
+        Self {
+            variants: self.variants.clone(),
+            sha_256: self.sha_256.clone(), // of the same bytes
+            ..meta
+        }
+        .with_length(self.length)
     }
 
     /// The stored headers with those of a 304 laid over them: what freshness is computed from.

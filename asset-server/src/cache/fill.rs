@@ -201,6 +201,24 @@ impl Fill {
         }
     }
 
+    /// Waits for the end, and gives all bytes. `None` if it breaks, or for what is too large to be kept in
+    /// memory.
+    pub(crate) async fn all_of(&self) -> Option<Vec<Bytes>> {
+        let (mut pieces, mut at) = (Vec::new(), 0);
+        loop {
+            let woken = self.progress.notified();
+            match self.step(at) {
+                Step::Bytes(bytes) => {
+                    at += bytes.len() as u64;
+                    pieces.push(bytes);
+                }
+                Step::End => return Some(pieces),
+                Step::Wait => woken.await,
+                Step::File(_) | Step::Broken(_) => return None,
+            }
+        }
+    }
+
     /// A purge came: what is arriving may still be read by those who asked before, but not kept.
     pub fn discard(&self) {
         self.discarded.store(true, Ordering::Release);

@@ -3,6 +3,7 @@
 //! It belongs to no request, so no client that leaves can stop it, and it is the one place that
 //! decides between hit, revalidation, fetch and standing in for an error.
 
+mod coded;
 mod complete;
 mod promote;
 mod receive;

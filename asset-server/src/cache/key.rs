@@ -123,8 +123,24 @@ impl KeyError {
 }
 
 /// What ends the path in a key: control characters, which no path has. A query, a variant, a part or
-/// slice, and a field that counts, begin with one of their own.
-pub const ENDS_OF_PATH: [char; 4] = ['\u{1}', '\u{2}', '\u{3}', '\u{4}'];
+/// slice, a field that counts, and a coded form begin with one of their own.
+pub const ENDS_OF_PATH: [char; 5] = ['\u{1}', '\u{2}', '\u{3}', '\u{4}', CODED];
+
+/// Before the coding of a coded form in a key: of one that we make, or that lies beside the object.
+pub const CODED: char = '\u{5}';
+
+/// The key of the sibling of `base` whose name ends with `extension`, such as `.br`. It is not the
+/// sibling's own path, so that a purge of the object takes its siblings along.
+pub fn of_sibling(base: &str, extension: &str) -> CacheKey {
+    CacheKey::new(&format!("{base}{CODED}{extension}"))
+}
+
+/// What the name at the origin ends with besides the path, if the key is that of a sibling.
+pub fn extension_of(key: &str) -> Option<&str> {
+    let (_, coded) = key.split_once(CODED)?;
+    let extension = coded.split(is_end_of_path).next()?;
+    extension.starts_with('.').then_some(extension)
+}
 
 fn is_end_of_path(c: char) -> bool {
     c < ' '
@@ -135,7 +151,7 @@ pub fn path_of(key: &str) -> &str {
     key.split(is_end_of_path).next().unwrap_or_default()
 }
 
-/// Whether `key` belongs to `base`: is the same, or a variant, a part or a slice of it; and if `base` is
+/// Whether `key` belongs to `base`: is the same, or a variant, a part, a slice or a coded form of it; and if `base` is
 /// a path alone, of it with any query.
 pub fn belongs(key: &str, base: &str) -> bool {
     key.strip_prefix(base)
@@ -295,7 +311,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{KeyError, MAX_LENGTH, normalize};
+    use super::{KeyError, MAX_LENGTH, belongs, extension_of, normalize, of_sibling, path_of};
 
     #[test]
     fn an_ordinary_path_is_its_own_key_and_is_not_copied() {
@@ -364,6 +380,26 @@ mod tests {
             (&long, KeyError::TooLong),
         ] {
             assert_eq!(normalize(path), Err(error), "{path}");
+        }
+    }
+
+    #[test]
+    fn coded_forms_belong_to_their_object() {
+        let sibling = of_sibling("/a/app.js\u{1}v=1", ".br");
+        let slice = format!("{}\u{3}0123.0", sibling.as_str());
+        for key in [sibling.as_str(), &slice] {
+            assert_eq!(extension_of(key), Some(".br"), "{key:?}");
+            assert_eq!(path_of(key), "/a/app.js");
+            assert!(belongs(key, "/a/app.js") && belongs(key, "/a/app.js\u{1}v=1"));
+            assert!(!belongs(key, "/a/app") && !belongs(key, "/a/app.js.br"));
+        }
+        for key in [
+            "/a/app.js",
+            "/a/app.js.br",
+            "/a/app.js\u{5}br=0123",
+            "/a\u{5}",
+        ] {
+            assert_eq!(extension_of(key), None, "{key:?}");
         }
     }
 

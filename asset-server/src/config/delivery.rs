@@ -1,14 +1,16 @@
 //! How assets are delivered, as an operator writes it: signing keys, private mounts, sites, CORS.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serving::config::Invalid;
 use serving::secret::SecretSource;
-use serving::units::Duration;
+use serving::units::{ByteSize, Duration};
 
 use crate::cache::key;
+use crate::respond::coding::Coding;
 use crate::respond::cors;
 use crate::signed_url::{Keys, SigningKey};
 use crate::site::Site;
@@ -24,6 +26,81 @@ pub struct Delivery {
     pub cors: Option<cors::Policy>,
     /// `?download` makes a browser save instead of show.
     pub download: bool,
+    /// What compresses is coded for clients that take it.
+    pub compress: Option<Compression>,
+    /// Objects that are compressed already lie beside the plain ones: `app.js.br`.
+    pub precompressed: bool,
+    /// Clients that ask for digests of what they get (RFC 9530) are told.
+    pub digests: bool,
+}
+
+impl Delivery {
+    /// Whether what is stored may go out in another form, or with more said about it.
+    pub fn has_forms(&self) -> bool {
+        self.compress.is_some() || self.precompressed || self.digests
+    }
+}
+
+/// Which objects are coded on the fly, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compression {
+    /// What is made, the first of those that a client likes equally well.
+    pub codings: Vec<Coding>,
+    /// Bytes of an object that is worth it.
+    pub lengths: RangeInclusive<u64>,
+}
+
+impl Default for Compression {
+    fn default() -> Self {
+        Self {
+            codings: Coding::ALL.into(),
+            lengths: 1 << 10..=16 << 20,
+        }
+    }
+}
+
+/// Coding on the fly.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CompressFile {
+    /// What is made: `zstd`, `br`, `gzip`. Of those that a client likes equally well it gets the first.
+    pub codings: Vec<Coding>,
+    /// Smaller objects go out as they are.
+    pub min_size: ByteSize,
+    /// Larger objects go out as they are, and so does what `memory.max_object` keeps out of memory.
+    pub max_size: ByteSize,
+}
+
+impl Default for CompressFile {
+    fn default() -> Self {
+        Self {
+            codings: Coding::ALL.into(),
+            min_size: ByteSize::kib(1),
+            max_size: ByteSize::mib(16),
+        }
+    }
+}
+
+impl CompressFile {
+    pub(super) fn resolve(self) -> Result<Compression, Invalid> {
+        if self.codings.is_empty() {
+            return Err(Invalid::new("codings", "at least one is needed"));
+        }
+        for (i, coding) in self.codings.iter().enumerate() {
+            if self.codings[..i].contains(coding) {
+                let reason = format!("{:?} is listed twice", coding.as_str());
+                return Err(Invalid::new(format!("codings[{i}]"), reason));
+            }
+        }
+        if self.min_size.get() > self.max_size.get() {
+            let reason = "must be at least min_size";
+            return Err(Invalid::new("max_size", reason));
+        }
+        Ok(Compression {
+            codings: self.codings,
+            lengths: self.min_size.get()..=self.max_size.get(),
+        })
+    }
 }
 
 /// The keys that URLs of private mounts are signed with.

@@ -9,7 +9,7 @@ use serving::config::Invalid;
 use serving::units::{ByteSize, Duration};
 
 pub use super::archive::ArchiveFile;
-use super::delivery::{CorsFile, Delivery, SigningFile, SiteFile};
+use super::delivery::{CompressFile, CorsFile, Delivery, SigningFile, SiteFile};
 use super::http_semantics::{KeyFile, Methods, RequestDirectiveUse, SetCookie, header_name};
 use super::{
     Addressing, Config, Credentials, Disk, Memory, Mount, Origin, OriginLimits, PurgeFile, S3,
@@ -120,6 +120,17 @@ pub struct MountFile {
     /// `?download` makes a browser save the object instead of showing it.
     #[serde(default)]
     pub download: bool,
+    /// Text and the like is coded for clients that take it. Not by default: an HTTP origin may do so
+    /// itself, and a bucket may hold what `precompressed` finds.
+    #[serde(default)]
+    pub compress: Option<CompressFile>,
+    /// Objects that are compressed already lie beside the plain ones: `app.js.br`, `.zst`, `.gz`. Not for
+    /// an HTTP origin.
+    #[serde(default)]
+    pub precompressed: bool,
+    /// Clients that ask for it (RFC 9530) are given the SHA-256 of what they get.
+    #[serde(default)]
+    pub digests: bool,
 }
 
 fn stale_while_revalidate() -> Duration {
@@ -460,6 +471,10 @@ impl MountFile {
             let reason = "can be forward only with an http origin";
             return Err(Invalid::new("methods", reason));
         }
+        if self.precompressed && is_http {
+            let reason = "can be true only with an origin that has objects, not an http one";
+            return Err(Invalid::new("precompressed", reason));
+        }
         let mut targeted_fields = Vec::with_capacity(self.targeted_fields.len());
         for (i, name) in self.targeted_fields.iter().enumerate() {
             targeted_fields.push(header_name(&format!("targeted_fields[{i}]"), name)?);
@@ -492,6 +507,12 @@ impl MountFile {
                     None => None,
                 },
                 download: self.download,
+                compress: match self.compress {
+                    Some(compress) => Some(compress.resolve().map_err(|e| e.within("compress"))?),
+                    None => None,
+                },
+                precompressed: self.precompressed,
+                digests: self.digests,
             },
         })
     }

@@ -186,7 +186,8 @@ mod tests {
 
     use super::*;
     use crate::config::{
-        CorsFile, DiskFile, MemoryFile, MountFile, OriginLimitsFile, PurgeFile, SiteFile,
+        CompressFile, CorsFile, DiskFile, MemoryFile, MountFile, OriginLimitsFile, PurgeFile,
+        SiteFile,
     };
 
     const EXAMPLE: &str = include_str!("../../config/asset-server.example.yaml");
@@ -233,6 +234,11 @@ mod tests {
             (plain.private, plain.download, &plain.site, &plain.cors),
             (false, false, &bare_mount.site, &bare_mount.cors)
         );
+        assert_eq!(
+            (&plain.compress, plain.precompressed, plain.digests),
+            (&bare_mount.compress, false, false)
+        );
+        assert_eq!(files.compress, Some(CompressFile::default()));
         assert_eq!(written.assets.signing, bare.assets.signing);
         assert_eq!(files.site, Some(SiteFile::default()));
         let cors = "allowed_origins: [\"https://*.example.com\"]";
@@ -278,6 +284,32 @@ mod tests {
             (
                 with("origin: {http: {url: \"ftp://x\"}}"),
                 &["asset-server.yaml:4", "assets.mounts[0].origin.http.url"],
+            ),
+            (
+                with("origin: {http: {url: \"http://x\"}}\n      precompressed: true"),
+                &[
+                    "asset-server.yaml:5",
+                    "assets.mounts[0].precompressed",
+                    "not an http one",
+                ],
+            ),
+            (
+                with(&format!(
+                    "{directory}\n      compress: {{codings: [br, zstd, br]}}"
+                )),
+                &[
+                    "asset-server.yaml:5",
+                    "assets.mounts[0].compress.codings[2]",
+                    "twice",
+                ],
+            ),
+            (
+                with(&format!("{directory}\n      compress: {{min_size: 17MiB}}")),
+                &[
+                    "asset-server.yaml:5",
+                    "assets.mounts[0].compress.max_size",
+                    "at least min_size",
+                ],
             ),
             (
                 with(&format!("{directory}\n      private: true")),

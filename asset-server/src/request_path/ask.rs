@@ -27,6 +27,7 @@ use crate::error::Error;
 use crate::mount::Mount;
 use crate::origin::{Asked, OriginAnswer, OriginObject, OriginRequest, Want};
 use crate::respond::body::AssetBody;
+use crate::respond::coding::{self, precompressed};
 use crate::respond::pieces::OriginPieces;
 use crate::respond::{Bytestream, CACHE_STATUS};
 use crate::server::Inner;
@@ -329,6 +330,9 @@ impl Inner {
         );
         let mut response = Response::new(AssetBody::empty());
         *response.status_mut() = object.status;
+        // Others may get it coded, once it is kept.
+        let varies = miss.mount.delivery.compress.as_ref();
+        let varies = varies.is_some_and(|compression| self.is_worth(compression, &meta));
         *response.headers_mut() = meta.headers;
         let headers = response.headers_mut();
         // Its age is the origin's to say, and its ranges are not ours to cut.
@@ -341,6 +345,12 @@ impl Inner {
                     .cloned()
                     .map(|value| (name, value)),
             );
+        }
+        let key = miss.base.as_str();
+        if let Some(coding) = key::extension_of(key).and_then(precompressed::coding_of) {
+            precompressed::describe(headers, miss.base.path(), coding);
+        } else if varies {
+            coding::vary(headers);
         }
         headers.append(CACHE_STATUS, status.header(&self.name, None, None));
         if request.method != Method::HEAD {

@@ -6,6 +6,7 @@ mod surrogate_keys;
 
 mod archive;
 mod coalescing;
+mod coding;
 mod delivery;
 mod disk;
 mod failover;

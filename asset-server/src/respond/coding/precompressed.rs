@@ -1,7 +1,8 @@
 //! Siblings that a build has compressed already: `app.js.br` beside `app.js`.
 
 use arrayvec::ArrayVec;
-use http::HeaderValue;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue};
 
 use super::Coding;
 use super::accept::Accepted;
@@ -24,7 +25,7 @@ const ORDER: [Coding; 3] = [Coding::Br, Coding::Zstd, Coding::Gzip];
 /// The siblings of a key that this client takes, best first. None for keys whose type does not compress:
 /// nobody compresses a `.png`, and asking the origin would cost a request.
 pub fn siblings(key: &str, accepted: Accepted) -> ArrayVec<Sibling, 3> {
-    if !compresses(content_type::guess(key).as_bytes()) {
+    if !may_have_siblings(key) {
         return ArrayVec::new();
     }
     accepted
@@ -37,6 +38,30 @@ pub fn siblings(key: &str, accepted: Accepted) -> ArrayVec<Sibling, 3> {
         .collect()
 }
 
+/// The key that a key would be a sibling of.
+pub fn plain_of(key: &str) -> Option<&str> {
+    let mut extensions = Coding::ALL.into_iter().map(Coding::extension);
+    extensions.find_map(|extension| key.strip_suffix(extension))
+}
+
+/// The coding of siblings whose names end like this.
+pub fn coding_of(extension: &str) -> Option<Coding> {
+    let mut all = Coding::ALL.into_iter();
+    all.find(|coding| coding.extension() == extension)
+}
+
+/// Whether an object of this key may have siblings.
+pub fn may_have_siblings(key: &str) -> bool {
+    compresses(content_type::guess(key).as_bytes())
+}
+
+/// Makes the head of a sibling that of a form of the plain object at `key`.
+pub fn describe(headers: &mut HeaderMap, key: &str, coding: Coding) {
+    headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.as_str()));
+    headers.insert(CONTENT_TYPE, content_type(key));
+    super::vary(headers);
+}
+
 /// The type of a sibling is that of the plain object: the store says `application/gzip`, which is what
 /// it holds, not what it stands for.
 pub fn content_type(key: &str) -> HeaderValue {
@@ -45,7 +70,6 @@ pub fn content_type(key: &str) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderMap;
     use http::header::ACCEPT_ENCODING;
 
     use super::*;
@@ -78,6 +102,10 @@ mod tests {
         ] {
             assert_eq!(keys(key, accept), expected, "{key} {accept}");
         }
+        assert_eq!(plain_of("app.js.zst"), Some("app.js"));
+        assert_eq!(plain_of("app.js"), None);
+        assert_eq!(coding_of(".gz"), Some(Coding::Gzip));
+        assert_eq!(coding_of(".js"), None);
         assert_eq!(content_type("/a/app.js"), "text/javascript; charset=utf-8");
     }
 }
