@@ -186,7 +186,7 @@ mod tests {
 
     use super::*;
     use crate::config::{
-        CorsFile, DiskFile, MemoryFile, MountFile, OriginLimitsFile, PurgeFile, SiteFile,
+        CorsFile, DiskFile, MemoryFile, MountFile, OriginLimitsFile, PurgeFile, SiteFile, WritesFile,
     };
 
     const EXAMPLE: &str = include_str!("../../config/asset-server.example.yaml");
@@ -235,6 +235,12 @@ mod tests {
         );
         assert_eq!(written.assets.signing, bare.assets.signing);
         assert_eq!(files.site, Some(SiteFile::default()));
+        let writes = "token: {environment: WRITE_TOKEN}";
+        let writes: WritesFile = Document::from_text("writes", writes)
+            .parse()
+            .expect("it parses");
+        assert_eq!(written.assets.mounts[2].writes, Some(writes));
+        assert_eq!(plain.writes, bare_mount.writes);
         let cors = "allowed_origins: [\"https://*.example.com\"]";
         let cors: CorsFile = Document::from_text("cors", cors)
             .parse()
@@ -278,6 +284,20 @@ mod tests {
             (
                 with("origin: {http: {url: \"ftp://x\"}}"),
                 &["asset-server.yaml:4", "assets.mounts[0].origin.http.url"],
+            ),
+            (
+                with(&format!(
+                    "{directory}\n      writes: {{token: {{file: /nowhere}}}}"
+                )),
+                &[
+                    "asset-server.yaml:5",
+                    "assets.mounts[0].writes.token",
+                    "/nowhere",
+                ],
+            ),
+            (
+                with("origin: {http: {url: \"http://x\"}}\n      writes: {token: {file: x}}"),
+                &["asset-server.yaml:5", "assets.mounts[0].writes", "forward"],
             ),
             (
                 with(&format!("{directory}\n      private: true")),

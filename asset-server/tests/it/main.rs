@@ -7,6 +7,7 @@ mod archive;
 mod coalescing;
 mod delivery;
 mod disk;
+mod edge_writes;
 mod failover;
 mod freshness;
 mod origin_care;
