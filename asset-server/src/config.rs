@@ -9,6 +9,7 @@ mod file;
 mod http_semantics;
 mod purge;
 mod standalone;
+mod writes;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -39,6 +40,8 @@ pub use purge::{Peer, PeerFile, PurgeEverywhere, PurgeFile, PurgeLogFile, PurgeL
 pub use standalone::{
     Admin, AdminFile, ListenerConfig, ListenerFile, Standalone, StandaloneFile, standalone_schema,
 };
+
+pub use writes::{Writes, WritesFile};
 
 /// Everything an [`AssetServer`](crate::AssetServer) needs to start.
 #[derive(Clone, Debug)]
@@ -95,6 +98,8 @@ pub struct Mount {
     pub key: KeyPolicy,
     /// What becomes of methods other than GET and HEAD.
     pub methods: Methods,
+    /// Who may write, if anybody may.
+    pub writes: Option<Writes>,
     /// Response fields that go before `Cache-Control`, RFC 9213.
     pub targeted_fields: Vec<HeaderName>,
     /// Whether responses that set cookies are stored.
@@ -124,6 +129,7 @@ impl Mount {
             stale_if_error: Duration::from_secs(24 * 3600),
             key: KeyPolicy::of_kind(is_http),
             methods: Methods::Refuse,
+            writes: None,
             targeted_fields: vec![crate::cache::targeted::CDN_CACHE_CONTROL],
             set_cookie: SetCookie::Store,
             request_directives: RequestDirectiveUse::Obey,

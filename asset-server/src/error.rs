@@ -7,6 +7,7 @@ use http::StatusCode;
 
 use crate::cache::key::KeyError;
 use crate::origin::OriginError;
+use crate::request_path::write::WriteError;
 use crate::signed_url::Refusal;
 
 /// Why a request gets no object.
@@ -39,6 +40,9 @@ pub enum Error {
     /// The origin failed. What it said is in the log.
     #[error("the origin of this object cannot be used at the moment")]
     Origin(#[source] Arc<OriginError>),
+    /// A write that did not happen.
+    #[error(transparent)]
+    Write(Arc<WriteError>),
 }
 
 impl Error {
@@ -46,6 +50,7 @@ impl Error {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Origin(error) => error.retry_after(),
+            Self::Write(error) => error.retry_after(),
             _ => None,
         }
     }
@@ -77,6 +82,7 @@ impl Error {
                 let (status, reason, proxy_error) = error.verdict();
                 (status, reason, Some(proxy_error))
             }
+            Self::Write(error) => error.verdict(),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Labels are enums and mount paths. A key, a client or a host is never a label.
 
 mod origin;
+mod writes;
 
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
@@ -10,6 +11,7 @@ use prometheus::{
 
 use origin::{CareFamilies, ORIGIN, RefusedMetrics};
 pub(crate) use origin::{OriginMetrics, RestoreMetrics};
+pub(crate) use writes::{WriteKind, WriteMetrics, WriteResult};
 
 use crate::cache::status::CacheStatus;
 use crate::signed_url::Refusal;
@@ -46,6 +48,7 @@ pub(crate) struct Metrics {
     pub(crate) failed_fills: IntCounter,
     pub(crate) purged: IntCounter,
     purges: [IntCounter; PurgeSource::ALL.len()],
+    pub(crate) writes: WriteMetrics,
     pub(crate) purge_log_errors: IntCounter,
     /// When the purge log was last read, in seconds since 1970.
     pub(crate) purge_log_read: IntGauge,
@@ -70,10 +73,12 @@ pub(crate) enum PurgeSource {
     Peer,
     /// It was found in the purge log.
     Log,
+    /// The object was written through this instance.
+    Write,
 }
 
 impl PurgeSource {
-    const ALL: [Self; 4] = [Self::Admin, Self::Event, Self::Peer, Self::Log];
+    const ALL: [Self; 5] = [Self::Admin, Self::Event, Self::Peer, Self::Log, Self::Write];
 
     const fn as_str(self) -> &'static str {
         match self {
@@ -81,6 +86,7 @@ impl PurgeSource {
             Self::Event => "event",
             Self::Peer => "peer",
             Self::Log => "log",
+            Self::Write => "write",
         }
     }
 }
@@ -147,6 +153,7 @@ impl Metrics {
             )?,
             purged: add.counter("purged_objects_total", "objects removed by a purge")?,
             purges: PurgeSource::ALL.map(|source| purges.with_label_values(&[source.as_str()])),
+            writes: WriteMetrics::register(&add)?,
             purge_log_errors: add.counter(
                 "purge_log_errors_total",
                 "times that the purge log could not be read or written, and records that make no sense",

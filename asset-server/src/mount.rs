@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderValue;
 use http::header::ETAG;
@@ -17,6 +18,7 @@ use crate::origin::{
     Stores, Want,
 };
 use crate::purge_log::RecentPurges;
+use crate::store::{DirectoryStore, ObjectStore, S3Store};
 
 /// One URL prefix.
 pub(crate) struct Mount {
@@ -26,6 +28,8 @@ pub(crate) struct Mount {
     pub(crate) is_http: bool,
     pub(crate) key: KeyPolicy,
     pub(crate) methods: Methods,
+    /// Where authorised writes go, if there may be any.
+    pub(crate) writes: Option<Arc<Writes>>,
     pub(crate) obeys_requests: bool,
     /// How its large objects are sliced, if they are.
     pub(crate) slicing: Option<Slicing>,
@@ -33,6 +37,41 @@ pub(crate) struct Mount {
     pub(crate) delivery: Delivery,
     /// The same without its shield, for other caches' requests.
     direct: Option<Arc<Mount>>,
+}
+
+/// Writing to a mount's first origin.
+pub(crate) struct Writes {
+    pub(crate) settings: config::Writes,
+    pub(crate) store: Arc<dyn ObjectStore>,
+    /// The same, if it is an S3 store: clients' own uploads in parts go on to it.
+    pub(crate) s3: Option<Arc<S3Store>>,
+    /// Longest pause between two pieces of a body.
+    pub(crate) idle_timeout: Duration,
+}
+
+impl Writes {
+    fn connect(mount: &config::Mount, config: &Config) -> Result<Option<Arc<Self>>, ConnectError> {
+        let Some(settings) = mount.writes.clone() else {
+            return Ok(None);
+        };
+        let (store, s3): (Arc<dyn ObjectStore>, _) = match &mount.origin {
+            config::Origin::S3(s3) => {
+                let s3 = Arc::new(S3Store::connect(s3, &config.origin)?);
+                (s3.clone(), Some(s3))
+            }
+            config::Origin::Directory { path } => {
+                (Arc::new(DirectoryStore::new(path.clone())), None)
+            }
+            // The configuration has ruled this out.
+            config::Origin::Http { .. } => return Ok(None),
+        };
+        Ok(Some(Arc::new(Self {
+            settings,
+            store,
+            s3,
+            idle_timeout: config.origin.idle_timeout,
+        })))
+    }
 }
 
 /// All of them, longest path first.
@@ -47,6 +86,7 @@ impl Mounts {
         let mut stores = Stores::new(&config.origin);
         let mut mounts = Vec::with_capacity(config.mounts.len());
         for mount in &config.mounts {
+            let writes = Writes::connect(mount, config).map_err(|e| (mount.path.clone(), e))?;
             let mut connect = |hop: Option<Hop>, direct| {
                 let origin = Failover::connect(mount, &config.origin, &mut stores, metrics, hop)
                     .map_err(|e| (mount.path.clone(), e))?;
@@ -56,6 +96,7 @@ impl Mounts {
                     is_http: matches!(mount.origin, config::Origin::Http { .. }),
                     key: mount.key.clone(),
                     methods: mount.methods,
+                    writes: writes.clone(),
                     obeys_requests: mount.request_directives == RequestDirectiveUse::Obey,
                     slicing: mount.slices.then_some(config.slices),
                     policy: policy(mount),

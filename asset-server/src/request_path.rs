@@ -3,6 +3,7 @@
 //! ```text
 //! key → mount → method ─ GET, HEAD ─→ memory ── usable ─────────────────────→ respond
 //!                   │                    └ else → coalesce → (disk ▸ origin) → head → respond, bytes follow
+//!                   ├ writes ──────────→ token → store → invalidate everywhere → respond
 //!                   └ other methods ───→ origin → invalidate → respond
 //! ```
 //!
@@ -13,6 +14,7 @@ mod digest;
 mod forward;
 mod represent;
 mod sliced;
+pub(crate) mod write;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -55,6 +57,8 @@ pub(crate) enum First {
     Miss(Miss),
     /// A method that no cache answers.
     Forward(Miss),
+    /// A write to a mount that takes any.
+    Write(Miss),
 }
 
 /// A request that must wait.
@@ -95,6 +99,16 @@ impl Inner {
         let mut mount = self.mounts.find(&path).ok_or(Error::NoMount)?;
         if hop::from_another_cache(&request.headers, &self.name, |id| self.purges.knows(id))? {
             mount = mount.for_another_cache();
+        }
+        // A writer shows a token, not the signature of a reader.
+        if mount.writes.is_some() && write::is_write(request) {
+            let key = CacheKey::new(&path);
+            return Ok(First::Write(Miss {
+                mount: mount.clone(),
+                path: path.as_ref().into(),
+                base: key.clone(),
+                key,
+            }));
         }
         // Before anything is looked up: a hit is no less private than a miss.
         if let Some(response) = self.admit(request, mount, &path) {
@@ -457,6 +471,9 @@ impl Inner {
         }
         if let Some(wait) = error.retry_after() {
             headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+        }
+        if let Error::Write(error) = error {
+            error.headers(headers);
         }
         if let Error::Refused(Refusal::Missing) = error {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("EdgeSignature"));

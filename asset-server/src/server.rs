@@ -115,6 +115,7 @@ impl AssetServer {
             // Boxed, so that a hit does not carry the room that a miss would need.
             First::Miss(miss) => Box::pin(self.inner.then(request, miss)).await,
             First::Forward(miss) => Box::pin(self.inner.forward(request, miss, body())).await,
+            First::Write(miss) => Box::pin(self.inner.write(request, &miss, body())).await,
         }
     }
 
@@ -232,6 +233,11 @@ where
                 let (inner, body) = (self.inner.clone(), request_body(body));
                 let forwarded = async move { inner.forward(&parts, miss, body).await };
                 Responding::Waiting(Box::pin(forwarded))
+            }
+            First::Write(miss) => {
+                let (inner, body) = (self.inner.clone(), request_body(body));
+                let written = async move { inner.write(&parts, &miss, body).await };
+                Responding::Waiting(Box::pin(written))
             }
         }
     }

@@ -11,6 +11,7 @@ use serving::units::{ByteSize, Duration};
 pub use super::archive::ArchiveFile;
 use super::delivery::{CompressFile, CorsFile, Delivery, SigningFile, SiteFile};
 use super::http_semantics::{KeyFile, Methods, RequestDirectiveUse, SetCookie, header_name};
+use super::writes::WritesFile;
 use super::{
     Addressing, Config, Credentials, Disk, Memory, Mount, Origin, OriginLimits, PurgeFile, S3,
     Shield, Slicing,
@@ -95,6 +96,10 @@ pub struct MountFile {
     /// What becomes of methods other than GET and HEAD: `refuse`, or `forward` to an HTTP origin.
     #[serde(default)]
     pub methods: Methods,
+    /// Who has a token may write objects through the edge: PUT, POST of a form, DELETE. Left out: nobody.
+    /// Not for HTTP origins.
+    #[serde(default)]
+    pub writes: Option<WritesFile>,
     /// Response fields that go before `Cache-Control` and `Expires`, the first first (RFC 9213).
     #[serde(default = "targeted_fields")]
     pub targeted_fields: Vec<String>,
@@ -475,6 +480,15 @@ impl MountFile {
             let reason = "can be true only with an origin that has objects, not an http one";
             return Err(Invalid::new("precompressed", reason));
         }
+        let writes = match self.writes {
+            Some(_) if is_http => {
+                let reason =
+                    "need an s3 or directory origin; an http origin takes methods: forward";
+                return Err(Invalid::new("writes", reason));
+            }
+            Some(writes) => Some(writes.resolve(directory).map_err(|e| e.within("writes"))?),
+            None => None,
+        };
         let mut targeted_fields = Vec::with_capacity(self.targeted_fields.len());
         for (i, name) in self.targeted_fields.iter().enumerate() {
             targeted_fields.push(header_name(&format!("targeted_fields[{i}]"), name)?);
@@ -492,6 +506,7 @@ impl MountFile {
             stale_if_error: self.stale_if_error.get(),
             key: self.key.resolve(is_http).map_err(|e| e.within("key"))?,
             methods: self.methods,
+            writes,
             targeted_fields,
             set_cookie: self.set_cookie,
             request_directives: self.request_directives,

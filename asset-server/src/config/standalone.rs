@@ -187,7 +187,7 @@ mod tests {
     use super::*;
     use crate::config::{
         CompressFile, CorsFile, DiskFile, MemoryFile, MountFile, OriginLimitsFile, PurgeFile,
-        SiteFile,
+        SiteFile, WritesFile,
     };
 
     const EXAMPLE: &str = include_str!("../../config/asset-server.example.yaml");
@@ -241,6 +241,12 @@ mod tests {
         assert_eq!(files.compress, Some(CompressFile::default()));
         assert_eq!(written.assets.signing, bare.assets.signing);
         assert_eq!(files.site, Some(SiteFile::default()));
+        let writes = "token: {environment: WRITE_TOKEN}";
+        let writes: WritesFile = Document::from_text("writes", writes)
+            .parse()
+            .expect("it parses");
+        assert_eq!(written.assets.mounts[2].writes, Some(writes));
+        assert_eq!(plain.writes, bare_mount.writes);
         let cors = "allowed_origins: [\"https://*.example.com\"]";
         let cors: CorsFile = Document::from_text("cors", cors)
             .parse()
@@ -310,6 +316,20 @@ mod tests {
                     "assets.mounts[0].compress.max_size",
                     "at least min_size",
                 ],
+            ),
+            (
+                with(&format!(
+                    "{directory}\n      writes: {{token: {{file: /nowhere}}}}"
+                )),
+                &[
+                    "asset-server.yaml:5",
+                    "assets.mounts[0].writes.token",
+                    "/nowhere",
+                ],
+            ),
+            (
+                with("origin: {http: {url: \"http://x\"}}\n      writes: {token: {file: x}}"),
+                &["asset-server.yaml:5", "assets.mounts[0].writes", "forward"],
             ),
             (
                 with(&format!("{directory}\n      private: true")),

@@ -9,6 +9,7 @@ mod coalescing;
 mod coding;
 mod delivery;
 mod disk;
+mod edge_writes;
 mod failover;
 mod freshness;
 mod hostile_origins;
