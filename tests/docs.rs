@@ -15,7 +15,9 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use gateway::demo::samples::Extent;
+use asset_server::cache::status::CacheStatus;
+use asset_server::cache::storability::NotStored;
+use gateway::demo::samples::{self, Extent};
 use gateway::demo::{Options, Ready, World};
 use tempfile::TempDir;
 use tests::{Client, eventually, program};
@@ -280,6 +282,7 @@ curl -s --retry 5 --retry-connrefused http://127.0.0.1:{admin}/metrics || cat lo
             .current_dir(directory)
             .env("PATH", format!("{}:{path}", self.programs.display()))
             .env("S3", &self.ready.s3.endpoint)
+            .env("ADMIN_TOKEN", &self.ready.admin_token)
             .env(
                 "NYC3_CONFIG",
                 region("nyc3").map_or("", |region| &region.config),
@@ -418,6 +421,8 @@ async fn documented_commands_and_metrics_are_those_of_a_running_edge() {
         slow_start: "2s".to_owned(),
     };
     let world = World::start(&options).await.expect("the demo starts");
+    let large = samples::large().to_object();
+    world.store.put(large).await.expect("the store takes it");
     let stage = Stage::new(&world);
     // Readers come to a demo that has been up for a while.
     for region in &stage.ready.regions {
@@ -528,6 +533,35 @@ fn every_top_level_key_is_in_its_example_and_on_the_page() {
                 "{key} is not in docs/configuration.md"
             );
         }
+    }
+}
+
+#[test]
+fn every_word_of_cache_status_is_explained() {
+    let page = Page::read("docs/asset-server.md").text;
+    let glossary = Page::read("docs/glossary.md").text;
+    for status in CacheStatus::ALL {
+        let word = status.as_str();
+        for (name, text) in [("asset-server", &page), ("glossary", &glossary)] {
+            assert!(
+                text.contains(&format!("| `{word}` |")),
+                "{word} has no row in docs/{name}.md"
+            );
+        }
+        let header = status.header("asset-ams3", None, None);
+        let header = header.to_str().expect("it is text");
+        let parameters = header.trim_start_matches("asset-ams3; ");
+        assert!(
+            page.contains(&format!("`{parameters}`")),
+            "{parameters} is not in docs/asset-server.md"
+        );
+    }
+    for reason in NotStored::ALL {
+        let word = reason.as_str();
+        assert!(
+            page.contains(&format!("| `{word}` |")),
+            "{word} has no row in docs/asset-server.md"
+        );
     }
 }
 

@@ -215,10 +215,7 @@ impl Answer<'_> {
         let stored = self.stored.then_some(self.meta.status);
         let headers = response.headers_mut();
         headers.insert(AGE, HeaderValue::from(age.as_secs()));
-        // RFC 9211 section 2: of a response that came now, who handled it before us stays in the list.
-        if !self.stored {
-            headers.remove(CACHE_STATUS);
-        }
+        // RFC 9211 section 2: who handled it before us stays in the list, of a stored response too.
         let own = self.status.header(self.cache_name, Some(ttl), stored);
         headers.append(CACHE_STATUS, own);
         response

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use futures_util::future::join_all;
 use gateway::demo::s3_store::NewObject;
-use tests::{TestWorld, eventually};
+use gateway::demo::samples;
+use tests::{Client, TestWorld, eventually};
 
 const SAMPLE: &str = "/assets/webapp/index.html";
 const OTHER: &str = "/assets/webapp/logo.svg";
@@ -44,6 +45,58 @@ async fn many_clients_of_one_cold_object_share_each_fetch() {
         2,
         "slices of 4 MiB, each once"
     );
+}
+
+/// The slices of the demo's regions: the default.
+const SLICE: u64 = 4 << 20;
+
+#[tokio::test]
+async fn a_cold_large_object_comes_from_the_far_store_in_slices_several_at_once() {
+    let world = TestWorld::with_distance().await;
+    let large = samples::large();
+    let (path, slices) = (large.path(), large.length() / SLICE);
+    let body = large.body().collect::<Vec<_>>().concat();
+    let stored = world.store.put(large.to_object()).await;
+    stored.expect("the store takes it");
+    let asked = || world.store_requests("sgp1", large.key());
+    let client = Client::new(&world.ready().regions[2].http, "36.66.0.1");
+    // As if carried there already, so that it answers itself, whatever it has heard of the others.
+    let get = |range: Option<String>| {
+        let request = client.request("GET", &path).header("x-edge-hops", "1");
+        range
+            .into_iter()
+            .fold(request, |request, range| request.header("range", range))
+    };
+
+    let (from, to) = (12 * SLICE, 12 * SLICE + (1 << 20));
+    let range = format!("bytes={from}-{}", to - 1);
+    let part = client.send(get(Some(range))).await;
+    assert_eq!(
+        (part.served_by(), part.status.as_u16()),
+        ("sgp1", 206),
+        "{:?}",
+        part.headers
+    );
+    assert!(part.body == body[from as usize..to as usize]);
+    let one = asked();
+    assert_eq!((one.get, one.get_range), (1, 1), "the slice with the range");
+
+    let whole = client.send(get(None)).await;
+    assert!(
+        whole.body == body,
+        "{} bytes, {:?}",
+        whole.body.len(),
+        whole.headers
+    );
+    let all = asked();
+    assert_eq!(
+        (all.get, all.get_range, all.get_failed),
+        (slices, slices, 0),
+        "each slice once, and nothing but slices"
+    );
+    assert!(all.get_at_once > 2, "{} at once", all.get_at_once);
+    assert!(client.send(get(None)).await.is_hit());
+    assert_eq!(asked().get, slices);
 }
 
 #[tokio::test]
@@ -95,7 +148,7 @@ async fn a_purge_needs_the_token_and_is_felt_at_once() {
     client.get(SAMPLE).await;
     assert!(client.get(SAMPLE).await.is_hit());
 
-    let admin = tests::Client::new(&world.ready().regions[1].admin, "127.0.0.1");
+    let admin = Client::new(&world.ready().regions[1].admin, "127.0.0.1");
     let purge = || {
         admin
             .request("POST", "/api/v1/purge")
@@ -132,7 +185,7 @@ async fn the_cache_goes_on_while_the_store_is_away_and_readiness_says_so() {
         missing.headers
     );
 
-    let admin = tests::Client::new(&world.ready().regions[1].admin, "127.0.0.1");
+    let admin = Client::new(&world.ready().regions[1].admin, "127.0.0.1");
     eventually("readiness names the origin, and stays", async || {
         let readiness = admin.get("/readyz").await;
         let finding = &readiness.json()["findings"][0];

@@ -2,6 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 
+use gateway::demo::s3_store::ObjectRequests;
 use gateway::demo::samples::Extent;
 use gateway::demo::{Options, World};
 
@@ -58,11 +59,14 @@ impl TestWorld {
 
     /// How often a region asked the store for an object.
     pub fn store_gets(&self, region: &str, key: &str) -> u64 {
+        self.store_requests(region, key).get
+    }
+
+    /// What a region asked of the store about an object.
+    pub fn store_requests(&self, region: &str, key: &str) -> ObjectRequests {
         let requests = self.0.store.requests();
-        requests
-            .get(region)
-            .and_then(|objects| objects.get(key))
-            .map_or(0, |object| object.get)
+        let object = requests.get(region).and_then(|objects| objects.get(key));
+        object.copied().unwrap_or_default()
     }
 }
 

@@ -47,7 +47,7 @@ impl Coalesce {
 
     /// The fill of a key, if there is one.
     pub fn join(&self, path: &str) -> Option<Arc<Fill>> {
-        self.fills().get(path).cloned()
+        self.fills().joinable.get(path).cloned()
     }
 
     /// Whether there is a fill of a key.

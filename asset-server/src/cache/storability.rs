@@ -75,6 +75,18 @@ pub enum NotStored {
 }
 
 impl NotStored {
+    /// All, for what lists them.
+    pub const ALL: [Self; 8] = [
+        Self::NoStore,
+        Self::Private,
+        Self::Authorization,
+        Self::SetCookie,
+        Self::Vary,
+        Self::Status,
+        Self::Part,
+        Self::Useless,
+    ];
+
     /// One word for logs.
     pub const fn as_str(self) -> &'static str {
         match self {

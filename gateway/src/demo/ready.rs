@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::s3_store::REQUESTS_PATH;
+use super::samples;
+
 /// Every address of a running demo.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Ready {
@@ -19,6 +22,8 @@ pub struct Ready {
     pub compute: String,
     /// The dashboard.
     pub dashboard: String,
+    /// Path of the token that the private listeners want for changes.
+    pub admin_token: String,
     /// Paths of the sample assets.
     pub samples: Vec<String>,
 }
@@ -77,7 +82,7 @@ pub const CLIENTS: [(&str, &str); 3] = [
 ];
 
 impl Ready {
-    /// The page that a person sees, with five things to try.
+    /// The page that a person sees, with six things to try.
     pub fn page(&self, binary: &str) -> String {
         use std::fmt::Write as _;
         let mut page = String::new();
@@ -101,8 +106,9 @@ impl Ready {
         );
         let _ = writeln!(page, "Compute     {}", self.compute);
         let _ = writeln!(page, "Dashboard   {}", self.dashboard);
+        let _ = writeln!(page, "Admin token {}", self.admin_token);
         let sample = self.samples.first().map_or("/", String::as_str);
-        let _ = writeln!(page, "\nFive things to try:");
+        let _ = writeln!(page, "\nSix things to try:");
         let _ = writeln!(
             page,
             "\n1. Users in three places are answered from three regions; the second time from its cache."
@@ -142,15 +148,31 @@ impl Ready {
             "   kill -9 {}; for i in $(seq 45); do curl -s -o /dev/null -w '%{{http_code}} %header{{x-edge-region}}\\n' -H 'X-Forwarded-For: {}' {global}{sample}; sleep 1; done",
             last.pid, CLIENTS[2].1
         );
+        let large = samples::large().path();
+        let jakarta = format!("-H 'X-Forwarded-For: {}'", CLIENTS[2].1);
+        let far = &last.http;
+        let requests = format!("curl -s {}{REQUESTS_PATH}", self.s3.endpoint);
         let _ = writeln!(
             page,
-            "\n5. What the store was asked for: each object once by each region."
+            "\n5. A range of a large object, far from the store: one slice is fetched. Then all of it: the others, several at once."
         );
         let _ = writeln!(
             page,
-            "   curl -s {}{}",
-            self.s3.endpoint,
-            super::s3_store::REQUESTS_PATH
+            "   curl -s -o /dev/null -D- -r 33554432-34603007 {jakarta} {far}{large}; {requests}"
+        );
+        let _ = writeln!(
+            page,
+            "   curl -o /dev/null {jakarta} {far}{large}; {requests}"
+        );
+        let _ = writeln!(
+            page,
+            "\n6. A purge, asked for in {}: the answer names every region that has done it.",
+            self.regions[1].name
+        );
+        let _ = writeln!(
+            page,
+            "   curl -sw '\\n' -X POST -H \"Authorization: Bearer $(cat {})\" -d '{{\"key\": \"{large}\"}}' '{}/api/v1/purge?wait=5s'",
+            self.admin_token, self.regions[1].admin
         );
         let _ = writeln!(page, "\nCtrl-C ends everything and leaves nothing behind.");
         page

@@ -15,6 +15,7 @@ mod request_log;
 
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -56,13 +57,24 @@ impl S3Store {
     /// Serves what is and will be in `directory` on `port` (0: a free one), with an access key for each
     /// of `requesters` and one for [`OWNER`].
     pub async fn start(directory: &Path, port: u16, requesters: &[&str]) -> io::Result<Self> {
+        Self::start_with(directory, port, requesters, None).await
+    }
+
+    /// The same, as fast as real stores are: `stream_rate` bytes a second for each body, however many
+    /// there are.
+    pub async fn start_with(
+        directory: &Path,
+        port: u16,
+        requesters: &[&str],
+        stream_rate: Option<NonZeroU64>,
+    ) -> io::Result<Self> {
         std::fs::create_dir_all(directory.join(BUCKET))?;
         let access_keys = std::iter::once(&OWNER)
             .chain(requesters)
             .map(|requester| AccessKey::generate(requester))
             .collect::<io::Result<Vec<_>>>()?;
         let log = Arc::new(RequestLog::new(&access_keys));
-        let objects = ObjectStore::open(directory, Arc::clone(&log))?;
+        let objects = ObjectStore::open(directory, Arc::clone(&log), stream_rate)?;
 
         let mut s3 = S3ServiceBuilder::new(objects.clone());
         s3.set_auth(Keyring::new(&access_keys));

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use thiserror::Error;
 use tokio::task::JoinSet;
 
-pub use self::catalogue::{Extent, catalogue};
+pub use self::catalogue::{Extent, catalogue, large};
 
 use super::s3_store::{NewObject, PutError, S3Store};
 
@@ -75,7 +75,8 @@ impl Sample {
         body::chunks(&self.key, self.kind, self.length)
     }
 
-    fn to_object(&self) -> NewObject {
+    /// What the store is given to hold it.
+    pub fn to_object(&self) -> NewObject {
         let object = NewObject::new(&self.key, self.content_type, self.body());
         match self.cache_control {
             Some(value) => object.cache_control(value),

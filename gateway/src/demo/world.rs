@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,6 +22,9 @@ use super::whoami::Whoami;
 /// The demo's regions. Store and compute cluster stand in the first.
 pub(super) const REGIONS: [&str; 3] = ["nyc3", "ams3", "sgp1"];
 
+/// What the store gives to one stream, in bytes a second; real ones give tens of megabytes.
+const STREAM_RATE: NonZeroU64 = NonZeroU64::new(40_000_000).expect("it is not zero");
+
 /// How a demo is started.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -30,7 +34,7 @@ pub struct Options {
     pub port: u16,
     /// How much is put into the bucket.
     pub extent: Extent,
-    /// Whether regions are as far from each other as they really are.
+    /// Whether regions are as far from each other as they really are, and the store as slow for one stream.
     pub distance: bool,
     /// Time over which a region that was down gets its users back, such as `20s`.
     pub slow_start: String,
@@ -92,7 +96,9 @@ impl World {
             .collect::<Result<_, StartError>>()?;
 
         std::fs::create_dir(at("store"))?;
-        let store = Arc::new(S3Store::start(&at("store"), 0, &REGIONS).await?);
+        let stream_rate = options.distance.then_some(STREAM_RATE);
+        let store = S3Store::start_with(&at("store"), 0, &REGIONS, stream_rate).await?;
+        let store = Arc::new(store);
         let samples = samples::seed(&store, options.extent).await?;
         let compute = Compute::start(ComputeOptions::default()).await?;
         let mut whoami = Vec::new();
@@ -216,6 +222,12 @@ impl World {
             },
             compute: self.compute.url(),
             dashboard: format!("http://{}/", self.regions[0].admin),
+            admin_token: self
+                .directory
+                .path()
+                .join("admin-token")
+                .display()
+                .to_string(),
             samples: self.samples.iter().map(Sample::path).collect(),
         }
     }

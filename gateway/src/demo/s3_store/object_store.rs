@@ -9,11 +9,13 @@ mod operations;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, SeekFrom};
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::{Stream, StreamExt, stream};
 use http::{Extensions, HeaderMap, Method, Uri};
 use s3s::dto::{
     ETag, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, Timestamp,
@@ -25,6 +27,7 @@ use thiserror::Error;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio::sync::RwLock;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::io::ReaderStream;
 
 use super::conditions::{Conditions, Outcome};
@@ -59,6 +62,8 @@ pub(super) struct ObjectStore {
     files: Arc<FileSystem>,
     replacing: Arc<KeyLocks>,
     log: Arc<RequestLog>,
+    /// Bytes a second of one body.
+    stream_rate: Option<NonZeroU64>,
 }
 
 impl NewObject {
@@ -96,7 +101,11 @@ impl fmt::Debug for NewObject {
 }
 
 impl ObjectStore {
-    pub(super) fn open(root: &Path, log: Arc<RequestLog>) -> io::Result<Self> {
+    pub(super) fn open(
+        root: &Path,
+        log: Arc<RequestLog>,
+        stream_rate: Option<NonZeroU64>,
+    ) -> io::Result<Self> {
         let files =
             FileSystem::new(root).map_err(|error| io::Error::other(format!("{error:?}")))?;
         Ok(Self {
@@ -104,6 +113,7 @@ impl ObjectStore {
             files: Arc::new(files),
             replacing: Arc::default(),
             log,
+            stream_rate,
         })
     }
 
@@ -157,7 +167,8 @@ impl ObjectStore {
             output.e_tag.as_ref(),
             output.last_modified.as_ref(),
         )?;
-        output.body = Some(read(&path, range).await.map_err(S3Error::internal_error)?);
+        let body = read(&path, range, self.stream_rate).await;
+        output.body = Some(body.map_err(S3Error::internal_error)?);
         Ok(response)
     }
 
@@ -213,7 +224,11 @@ fn judge(
     }
 }
 
-async fn read(path: &Path, range: Option<Range>) -> io::Result<StreamingBlob> {
+async fn read(
+    path: &Path,
+    range: Option<Range>,
+    rate: Option<NonZeroU64>,
+) -> io::Result<StreamingBlob> {
     let mut file = File::open(path).await?;
     let length = file.metadata().await?.len();
     let range = match range {
@@ -222,9 +237,27 @@ async fn read(path: &Path, range: Option<Range>) -> io::Result<StreamingBlob> {
     };
     file.seek(SeekFrom::Start(range.start)).await?;
     let wanted = file.take(range.end - range.start);
-    Ok(StreamingBlob::wrap(ReaderStream::with_capacity(
-        wanted, READ_SIZE,
-    )))
+    let pieces = ReaderStream::with_capacity(wanted, READ_SIZE);
+    Ok(match rate {
+        None => StreamingBlob::wrap(pieces),
+        Some(rate) => StreamingBlob::wrap(paced(pieces, rate)),
+    })
+}
+
+/// Each piece no earlier than a stream of `rate` bytes a second has brought it to its end.
+fn paced(
+    pieces: impl Stream<Item = io::Result<Bytes>>,
+    rate: NonZeroU64,
+) -> impl Stream<Item = io::Result<Bytes>> {
+    let (start, mut sent) = (Instant::now(), 0);
+    pieces.then(move |piece| {
+        sent += piece.as_ref().map_or(0, |piece| piece.len() as u64);
+        let due = start + Duration::from_micros(sent.saturating_mul(1_000_000) / rate);
+        async move {
+            sleep_until(due).await;
+            piece
+        }
+    })
 }
 
 /// A request that comes from this process, and not from anybody with an access key.

@@ -60,7 +60,10 @@ impl World {
             .requests()
             .get(requester)
             .and_then(|objects| objects.get(key))
-            .copied()
+            .map(|object| ObjectRequests {
+                get_at_once: 0, // when a body has ended is a matter of timing
+                ..*object
+            })
             .unwrap_or_default()
     }
 }

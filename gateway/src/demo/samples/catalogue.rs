@@ -35,6 +35,21 @@ pub fn catalogue(extent: Extent) -> Vec<Sample> {
     samples
 }
 
+/// A checkpoint of 64 MiB, the largest there is: what is shown of slices and read-ahead is shown with it.
+/// [`Extent::Small`] leaves it out; who needs it puts it into the store.
+pub fn large() -> Sample {
+    checkpoint("step-001000/model.safetensors")
+}
+
+fn checkpoint(file: &str) -> Sample {
+    noise(
+        format!("checkpoints/tiny-lm/{file}"),
+        BINARY,
+        64 * MIB,
+        FOR_EVER,
+    )
+}
+
 fn webapp() -> Vec<Sample> {
     let mut samples = vec![
         text(
@@ -132,7 +147,7 @@ fn checkpoints() -> Vec<Sample> {
         samples.extend([
             text(file("config.json"), JSON, KIB, FOR_EVER),
             text(file("tokenizer.json"), JSON, 512 * KIB, FOR_EVER),
-            noise(file("model.safetensors"), BINARY, 64 * MIB, FOR_EVER),
+            checkpoint(&format!("step-{step:06}/model.safetensors")),
         ]);
     }
     for (part, length) in [
@@ -206,6 +221,7 @@ mod tests {
                 .count(),
             2
         );
+        assert!(samples.contains(&large()));
     }
 
     #[test]

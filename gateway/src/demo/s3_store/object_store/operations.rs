@@ -1,7 +1,10 @@
 //! The S3 operations on offer: reads are counted and judged, writes exclude reads of the same key, the
 //! rest goes straight to the files.
 
+use std::io;
+
 use async_trait::async_trait;
+use futures_util::StreamExt;
 use s3s::dto::*;
 use s3s::{S3, S3ErrorCode, S3Request, S3Response, S3Result};
 
@@ -19,16 +22,23 @@ impl S3 for ObjectStore {
             .map(|signed_with| signed_with.access_key.clone());
         let (key, is_range) = (request.input.key.clone(), request.input.range.is_some());
         // Counted before it is answered, so that whoever has the answer finds it in the count.
-        self.log.note(requester.as_deref(), &key, |object| {
-            object.get += 1;
-            object.get_range += u64::from(is_range);
-        });
-        let answer = self.get(request).await;
+        let under_way = self.log.begin_get(requester.as_deref(), &key, is_range);
+        let mut answer = self.get(request).await;
         if let Err(error) = &answer {
             let not_modified = matches!(error.code(), S3ErrorCode::NotModified);
             self.log.note(requester.as_deref(), &key, |object| {
                 object.not_modified += u64::from(not_modified);
                 object.get_failed += u64::from(!not_modified);
+            });
+        }
+        // It ends when the last of its body is sent, or nobody wants it any more.
+        if let Ok(answer) = &mut answer {
+            let body = answer.output.body.take();
+            answer.output.body = body.map(|body| {
+                StreamingBlob::wrap(body.map(move |piece| {
+                    let _ends_with_the_body = &under_way;
+                    piece.map_err(io::Error::other)
+                }))
             });
         }
         answer
