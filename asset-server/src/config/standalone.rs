@@ -186,7 +186,8 @@ mod tests {
 
     use super::*;
     use crate::config::{
-        CorsFile, DiskFile, MemoryFile, MountFile, OriginLimitsFile, PurgeFile, SiteFile, WritesFile,
+        CorsFile, DiskFile, MemoryFile, MountFile, OriginLimitsFile, PurgeFile, SiteFile,
+        WritesFile,
     };
 
     const EXAMPLE: &str = include_str!("../../config/asset-server.example.yaml");
