@@ -524,10 +524,6 @@ async fn an_s3_client_can_upload_in_parts_and_resume() {
         ask(Method::DELETE, &id, &[], vec![]).await.0,
         StatusCode::NO_CONTENT
     );
-    assert_eq!(
-        ask(Method::GET, &id, &[], vec![]).await.0,
-        StatusCode::NOT_FOUND
-    );
 }
 
 #[tokio::test]

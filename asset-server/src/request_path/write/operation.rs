@@ -133,8 +133,8 @@ mod tests {
 
     use super::*;
 
-    fn of(method: Method, query: &str) -> Result<Operation, &'static str> {
-        Operation::of(&method, "/a/b", Some(query)).map_err(|error| error.verdict().1)
+    fn of(method: &Method, query: &str) -> Result<Operation, &'static str> {
+        Operation::of(method, "/a/b", Some(query)).map_err(|error| error.verdict().1)
     }
 
     #[test]
@@ -145,7 +145,7 @@ mod tests {
         };
         assert_eq!(
             of(
-                Method::PUT,
+                &Method::PUT,
                 "partNumber=7&uploadId=a%2B%2F%3D&x-id=UploadPart"
             ),
             Ok(part)
@@ -164,7 +164,7 @@ mod tests {
                 Operation::List("u".into()),
             ),
         ] {
-            assert_eq!(of(method, query), Ok(operation), "{query}");
+            assert_eq!(of(&method, query), Ok(operation), "{query}");
         }
         for (method, query, reason) in [
             (Method::PATCH, "", "method_not_allowed"),
@@ -185,7 +185,7 @@ mod tests {
             (Method::PUT, "partNumber=1&uploadId=%00", "bad_write"),
             (Method::DELETE, "uploads", "bad_write"),
         ] {
-            assert_eq!(of(method, query), Err(reason), "{query}");
+            assert_eq!(of(&method, query), Err(reason), "{query}");
         }
         let form = Operation::of(&Method::POST, "/a/", None);
         assert!(matches!(form, Ok(Operation::Form)), "{form:?}");
