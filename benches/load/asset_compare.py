@@ -6,13 +6,13 @@ TLS 1.3; then the latency of the small ones at half load. How to read the result
 """
 
 import argparse
+import http.client
 import json
 import os
 import random
 import subprocess
 import sys
 import tempfile
-import http.client
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
@@ -26,6 +26,7 @@ from measure import check, run_wrk
 from nginx_compare import two_cores
 
 TRANSPORTS = ("plain", "tls")
+PARTS_OF = {"ranges": "4g"}
 RANGE = 64 << 10
 WARM_UP_SECONDS = 1
 LATENCY_CONNECTIONS = 64
@@ -58,7 +59,7 @@ def main():
     for stage in args.stages:
         with ExitStack() as stack:
             root = stack.enter_context(tempfile.TemporaryDirectory(prefix="asset-compare-"))
-            site = AssetSite(root, server_core)
+            site = AssetSite(root, server_core, {PARTS_OF.get(size, size) for size, _ in STAGES[stage]})
             cases = start(args, site, STAGES[stage], stack, ciphers)
             measure(args, cases, generator_core, results)
             if stage == "small":

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from servers import Server, Site, fill, free_ports, wait_until_listening
 
 SIZES = {"1k": 1 << 10, "100k": 100 << 10, "64m": 64 << 20, "4g": 4 << 30}
-WRITE_AT_ONCE = 64 << 20
 
 # Where ours keeps what it has: everything in memory, or nothing larger than 1 MiB.
 IN_MEMORY = """\
@@ -42,7 +41,9 @@ class Fronted(Server):
 class AssetSite(Site):
     """The objects, the certificate, and the servers of them."""
 
-    sizes = SIZES
+    def __init__(self, root, core, sizes):
+        self.sizes = {size: SIZES[size] for size in sizes}
+        super().__init__(root, core)
 
     def nginx(self):
         ports = free_ports("plain", "tls", "origin")

@@ -30,16 +30,12 @@ WAITERS, WAITER_ROUNDS, APART_US = (15, 63), 30, 150
 _names = count()
 
 
-class ColdSite(AssetSite):
-    sizes = {}
-
-
 def main():
     args = arguments()
     server_core, other_core = two_cores()
     load = os.getloadavg()[0]
     with ExitStack() as stack:
-        site = ColdSite(stack.enter_context(tempfile.TemporaryDirectory(prefix="cold-read-")), server_core)
+        site = AssetSite(stack.enter_context(tempfile.TemporaryDirectory(prefix="cold-read-")), server_core, ())
         store = SlowStore(args.binaries, other_core, DELAY_MS, MEGABYTES_PER_SECOND)
         stack.callback(store.stop)
         key = f"direct/{args.bytes}"
