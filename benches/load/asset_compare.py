@@ -78,10 +78,15 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=5, help="rounds, in each of which every server is measured")
     parser.add_argument("--seconds", type=int, default=3, help="length of one measurement")
     parser.add_argument("--stages", default=",".join(STAGES), help="some of: %(default)s")
+    parser.add_argument("--objects", default="1k,100k,64m,4g,ranges", help="some of: %(default)s")
+    parser.add_argument("--without", default="", help="servers to leave out, such as 'varnish file,nginx slices'")
     parser.add_argument("--binaries", type=Path, default=binaries, help="where ours are (default: %(default)s)")
     parser.add_argument("--save", action="store_true", help="write the result under benches/baselines/")
     args = parser.parse_args()
-    args.stages = args.stages.split(",")
+    args.stages, args.objects = args.stages.split(","), args.objects.split(",")
+    for stage in args.stages:
+        STAGES[stage] = {(size, tier): [name for name in names if name not in args.without.split(",")]
+                         for (size, tier), names in STAGES[stage].items() if size in args.objects}
     return args
 
 
