@@ -37,9 +37,7 @@ const BURST: Duration = Duration::from_millis(10);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
-    let mut args = std::env::args()
-        .skip(1)
-        .map(|number| number.parse::<f64>());
+    let mut args = std::env::args().skip(1).map(|number| number.parse::<f64>());
     let mut next = || args.next().context("usage: slow-store DELAY_MS MB_PER_S");
     let store = SlowStore {
         delay: Duration::from_secs_f64(next()?? / 1e3),
