@@ -40,14 +40,18 @@ lint: tools ## Formatting, clippy and documentation, warnings as errors
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps --quiet
 
 .PHONY: bench
-bench: tools ## Micro-benchmarks, then the whole process beside nginx (ARGS is passed to the comparison)
+bench: tools ## Micro-benchmarks, then whole processes beside nginx and Varnish (ARGS is passed to the comparisons)
 	@$(call need,nginx,nginx-light)
+	@$(call need,varnishd,varnish)
+	@$(call need,hitch,hitch)
 	@$(call need,wrk,wrk)
 	@$(call need,python3,python3)
 	@$(call need,openssl,openssl)
 	$(CARGO) bench --locked -p benches
-	$(CARGO) build --locked --profile dist -p gateway -p benches --bins
+	$(CARGO) build --locked --profile dist -p gateway -p asset-server -p benches --bins
 	python3 benches/load/nginx_compare.py $(ARGS)
+	python3 benches/load/asset_compare.py $(ARGS)
+	python3 benches/load/cold_read.py $(ARGS)
 
 .PHONY: geo-data
 geo-data: tools ## Rebuild the built-in geo data from its sources

@@ -25,13 +25,14 @@ class Sample:
     p99_us: int
 
 
-def run_wrk(server, size, transport, core, connections, seconds):
+def run_wrk(server, size, transport, core, connections, seconds, script="summary.lua"):
     """Loads the server for some seconds from the generator's core."""
     url = server.url(size, transport)
     command = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s",
-               "-s", str(HERE / "summary.lua"), url]
+               "-s", str(HERE / script), url]
     cpu_before = server.cpu_seconds()
-    wrk = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    wrk = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                           env={**os.environ, "SUMMARY_LUA": str(HERE / "summary.lua")})
     output = wrk.stderr.read()
     _, status, usage = os.wait4(wrk.pid, 0)
     wrk.returncode = os.waitstatus_to_exitcode(status)
@@ -56,13 +57,12 @@ def run_wrk(server, size, transport, core, connections, seconds):
     )
 
 
-def check(server, size, transport, expected):
+def check(server, size, transport, digest):
     """Fetches the object twice: its bytes must be right, and a cache must say that the second was a hit."""
     for is_second in (False, True):
-        response, body, cipher = _fetch(server.url(size, transport))
-        if response.status != 200 or hashlib.sha256(body).digest() != hashlib.sha256(expected).digest():
-            raise RuntimeError(f"{server.name} answers {size} over {transport} wrongly (status {response.status})")
-        cache_status = response.getheader("cache-status", "hit").lower()
+        status, got, cache_status, cipher = _fetch(server.url(size, transport))
+        if status != 200 or got != digest:
+            raise RuntimeError(f"{server.name} answers {size} over {transport} wrongly (status {status})")
         if is_second and "hit" not in cache_status:
             raise RuntimeError(f"{server.name} does not answer {size} from its cache: {cache_status}")
     return cipher
@@ -78,7 +78,8 @@ def _fetch(url):
         connection = http.client.HTTPConnection(parts.netloc, timeout=30)
     connection.request("GET", parts.path)
     cipher = " ".join(connection.sock.cipher()[1::-1]) if parts.scheme == "https" else None
-    response = connection.getresponse()
-    body = response.read()
+    response, digest = connection.getresponse(), hashlib.sha256()
+    while piece := response.read(1 << 20):
+        digest.update(piece)
     connection.close()
-    return response, body, cipher
+    return response.status, digest.digest(), response.getheader("cache-status", "hit").lower(), cipher

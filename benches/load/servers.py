@@ -4,6 +4,7 @@ Every server runs pinned to the same core. Idle ones cost nothing there, so all 
 comparison, and only the one that is being measured has work.
 """
 
+import hashlib
 import os
 import shutil
 import socket
@@ -45,15 +46,17 @@ class Server:
 
 
 class Site:
-    """The directory with what all servers share: two objects and one certificate."""
+    """The directory with what all servers share: objects and one certificate."""
+
+    sizes = {"1k": 1 << 10, "64m": 64 << 20}
 
     def __init__(self, root, core):
         self.root, self.core = Path(root), core
         self.root.chmod(0o755)  # nginx's worker is another user when root starts it
         objects = self.root / "objects"
         objects.mkdir()
-        for name, length in (("1k", 1 << 10), ("64m", 64 << 20)):
-            (objects / name).write_bytes(os.urandom(length))
+        for name, length in self.sizes.items():
+            write_random(objects / name, length)
         subprocess.run(
             ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
              "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
@@ -63,6 +66,10 @@ class Site:
 
     def body(self, size):
         return (self.root / "objects" / size).read_bytes()
+
+    def digest(self, size):
+        with open(self.root / "objects" / size, "rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
 
     def nginx(self, log):
         """One nginx, twice: as a server of files, and as a cache in front of one."""
@@ -100,6 +107,13 @@ class Site:
 
     def _start(self, command, **streams):
         return subprocess.Popen(["taskset", "-c", str(self.core), *map(str, command)], **streams)
+
+
+def write_random(path, length):
+    """Random bytes, in pieces so that a large file needs no more memory than a small one."""
+    with open(path, "wb") as file:
+        while length > 0:
+            length -= file.write(os.urandom(min(length, 16 << 20)))
 
 
 def fill(template, target, **values):

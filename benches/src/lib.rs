@@ -1,5 +1,7 @@
 //! Inputs that the benches share: the same every time.
 
+pub mod object;
+
 /// Numbers that look random and are the same in every run (xorshift, Marsaglia 2003).
 #[derive(Debug)]
 pub struct Sequence(u32);
