@@ -1,8 +1,8 @@
 //! Where objects are authoritative. One trait, three kinds, and the care that all of them get.
 //!
-//! A request meets [`failover`] (which origin?), [`guarded`] (again, if it failed?) and [`guard`] (may
-//! it leave now?), which asks [`breaker`], [`slots`] with [`concurrency`], and [`rate`]; then the
-//! origin: [`s3`], [`http_server`] or [`directory`].
+//! A request meets `failover` (which origin?), `guarded` (again, if it failed?) and `guard` (may
+//! it leave now?), which asks `breaker`, `slots` with `concurrency`, and `rate`; then the
+//! origin: `s3`, `http_server` or `directory`.
 
 mod breaker;
 mod concurrency;
