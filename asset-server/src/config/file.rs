@@ -331,7 +331,7 @@ impl Default for SlicesFile {
     fn default() -> Self {
         Self {
             size: ByteSize::mib(4),
-            read_ahead: 8,
+            read_ahead: 12,
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::cache::fill::Fill;
 use crate::cache::filling::{Filling, Subject};
 use crate::cache::freshness::Lookup;
 use crate::cache::key::{self, CacheKey};
+use crate::cache::slice::fingerprint;
 use crate::cache::status::CacheStatus;
 use crate::config::Compression;
 use crate::respond::body::AssetBody;
@@ -264,12 +265,8 @@ fn coded_key(path: &str, meta: &Meta, coding: Coding) -> CacheKey {
             format!("{}/{:?}", since.as_nanos(), meta.length).into_bytes()
         }
     };
-    let (low, high) = (
-        crc32c::crc32c(&version),
-        crc32c::crc32c_append(0x5eed, &version),
-    );
-    let (mark, name, length) = (key::CODED, coding.as_str(), version.len());
-    CacheKey::new(&format!("{path}{mark}{name}={high:08x}{low:08x}{length:x}"))
+    let (mark, name, version) = (key::CODED, coding.as_str(), fingerprint(&version));
+    CacheKey::new(&format!("{path}{mark}{name}={version:032x}"))
 }
 
 fn coded_meta(plain: &Meta, coding: Coding) -> Meta {
