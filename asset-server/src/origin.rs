@@ -166,17 +166,6 @@ pub(crate) fn connect(
     })
 }
 
-/// Where objects can be put back to, if the origin takes any.
-fn connect_restore(
-    origin: &config::Origin,
-    limits: &config::OriginLimits,
-) -> Result<Option<Box<dyn restore::Restore>>, ConnectError> {
-    Ok(match origin {
-        config::Origin::S3(s3) => Some(Box::new(s3::S3Origin::new(s3, limits)?)),
-        config::Origin::Http { .. } | config::Origin::Directory { .. } => None,
-    })
-}
-
 /// An origin with a shield in front. `path` is the mount's, alike in all regions.
 pub(crate) fn connect_shielded(
     shield: &config::Shield,

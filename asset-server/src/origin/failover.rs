@@ -22,6 +22,7 @@ use super::{
 };
 use crate::config;
 use crate::metrics::Metrics;
+use crate::store::S3Store;
 
 /// How long a request waits for its turn at an origin while there is another to turn to.
 const PATIENCE_WITH_ANOTHER: Duration = Duration::from_secs(1);
@@ -71,10 +72,13 @@ impl Failover {
             ));
         }
         let restores = metrics.restores(&mount.path);
-        let restorer = match mount.restore {
-            true => super::connect_restore(&mount.origin, limits)?
-                .map(|target| Restorer::new(target, restores)),
-            false => None,
+        // The configuration has made sure that the origin is a bucket.
+        let restorer = match &mount.origin {
+            config::Origin::S3(s3) if mount.restore => {
+                let target = Arc::new(S3Store::connect(s3, limits)?);
+                Some(Restorer::new(target, restores))
+            }
+            _ => None,
         };
         Ok(Self {
             mount: mount.path.clone(),

@@ -1,20 +1,22 @@
 //! Copies of objects that only a later origin has back to the first, in the background.
 //!
 //! A copy costs nobody a wait: a few run at a time, a bounded number stand in line, and a key is taken
-//! up once in a while at most, whatever came of it. Where the bytes go is behind [`Restore`].
+//! up once in a while at most, whatever came of it. How it is written, whole or not at all and never over
+//! another, is the affair of [`Upload`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use http::HeaderMap;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::guarded::Tries;
-use super::{GuardedOrigin, OriginAnswer, OriginBody, OriginError, OriginRequest, Source, Want};
+use super::{GuardedOrigin, OriginAnswer, OriginError, OriginRequest, Want};
 use crate::metrics::RestoreMetrics;
+use crate::store::digest::Expected;
+use crate::store::upload::{Upload, UploadError};
+use crate::store::{Attributes, Condition, ObjectStore, StoreError};
 
 /// Copies under way at once, for each mount.
 const AT_ONCE: usize = 2;
@@ -25,18 +27,6 @@ const AGAIN: Duration = Duration::from_secs(600);
 /// Until a copy may begin: nobody waits for it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// An object on its way back.
-pub(crate) struct Restoring {
-    /// Its key, relative to the mount.
-    pub(crate) key: String,
-    /// Its headers at the origin that has it.
-    pub(crate) headers: HeaderMap,
-    /// Bytes that the body must have.
-    pub(crate) length: u64,
-    /// The body.
-    pub(crate) body: OriginBody,
-}
-
 /// What came of a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Restored {
@@ -44,12 +34,6 @@ pub(crate) enum Restored {
     Copied,
     /// Somebody has put an object there meanwhile; it was left alone.
     Exists,
-}
-
-/// A place that objects can be put back to.
-pub(crate) trait Restore: Send + Sync + 'static {
-    /// Puts an object there whole or not at all, and never over one that is there already.
-    fn restore(&self, object: Restoring) -> BoxFuture<'_, Result<Restored, RestoreError>>;
 }
 
 /// Why an object was not copied back.
@@ -64,22 +48,14 @@ pub(crate) enum RestoreError {
     /// Its origin does not say how long it is, so that a whole copy cannot be told from half of one.
     #[error("its length is not known")]
     UnknownLength,
-    /// More or fewer bytes came, or are there afterwards, than were announced.
-    #[error("it has {found} bytes instead of {expected}")]
-    Length {
-        /// Bytes announced.
-        expected: u64,
-        /// Bytes found.
-        found: u64,
-    },
-    /// The store did not take it.
+    /// It came otherwise than announced, or the store did not take it.
     #[error("it could not be written: {0}")]
-    Write(Source),
+    Write(#[from] UploadError),
 }
 
 /// The copies of one mount.
 pub(super) struct Restorer {
-    target: Box<dyn Restore>,
+    target: Arc<dyn ObjectStore>,
     taken_up: Mutex<HashMap<String, Instant>>,
     in_line: Arc<Semaphore>,
     at_once: Semaphore,
@@ -87,7 +63,7 @@ pub(super) struct Restorer {
 }
 
 impl Restorer {
-    pub(super) fn new(target: Box<dyn Restore>, metrics: RestoreMetrics) -> Arc<Self> {
+    pub(super) fn new(target: Arc<dyn ObjectStore>, metrics: RestoreMetrics) -> Arc<Self> {
         Arc::new(Self {
             target,
             taken_up: Mutex::default(),
@@ -152,13 +128,18 @@ impl Restorer {
         else {
             return Err(RestoreError::Gone);
         };
-        let object = Restoring {
+        let upload = Upload {
             key: key.to_owned(),
-            length: object.length.ok_or(RestoreError::UnknownLength)?,
-            headers: object.headers,
-            body: object.body,
+            attributes: Attributes::of_response(&object.headers),
+            length: Some(object.length.ok_or(RestoreError::UnknownLength)?),
+            condition: Condition::Absent,
+            expected: Expected::default(),
         };
-        self.target.restore(object).await
+        match upload.send(self.target.clone(), object.body).await {
+            Ok(_) => Ok(Restored::Copied),
+            Err(UploadError::Store(StoreError::Precondition)) => Ok(Restored::Exists),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// False if the key was taken up a short while ago.

@@ -1,8 +1,6 @@
 //! An S3-compatible object store as origin. With [`crate::s3_client`] and `store/s3` the only place
 //! that names an AWS type.
 
-mod restore;
-
 mod small_objects;
 
 use std::collections::HashMap;

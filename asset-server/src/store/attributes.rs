@@ -4,6 +4,10 @@
 
 use std::collections::BTreeMap;
 
+use http::header::{
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, EXPIRES,
+};
+use http::{HeaderMap, HeaderName};
 use serde::{Deserialize, Serialize};
 
 /// Headers and user metadata of an object.
@@ -34,6 +38,25 @@ pub struct Attributes {
 }
 
 impl Attributes {
+    /// What an origin's response says about its object; the field that a purge by surrogate key reads is
+    /// user metadata in a bucket.
+    pub fn of_response(headers: &HeaderMap) -> Self {
+        let text = |name: HeaderName| Some(headers.get(name)?.to_str().ok()?.to_owned());
+        let keys = text(HeaderName::from_static("surrogate-key"));
+        Self {
+            content_type: text(CONTENT_TYPE),
+            cache_control: text(CACHE_CONTROL),
+            content_encoding: text(CONTENT_ENCODING),
+            content_disposition: text(CONTENT_DISPOSITION),
+            content_language: text(CONTENT_LANGUAGE),
+            expires: text(EXPIRES),
+            user: keys
+                .map(|keys| ("surrogate-key".to_owned(), keys))
+                .into_iter()
+                .collect(),
+        }
+    }
+
     /// Whether a reader would see the same. Stores make up a type where none was given.
     pub fn same_as(&self, other: &Self) -> bool {
         self.normal() == other.normal()

@@ -117,8 +117,22 @@ impl Upload {
             return Ok(Uploaded { etag, size });
         }
         let upload = store.begin_upload(&self.key, &self.attributes).await?;
+        let again = store.clone();
         let mut in_flight = InFlight::new(store, upload);
-        match in_parts(&mut in_flight, parts, first, cut, &self.condition).await {
+        let sent = in_parts(&mut in_flight, parts, first, cut).await;
+        let completed = match sent {
+            // It took a while, and some stores do not judge conditions at the end: look again.
+            Ok(size) => match self.look_first(&*again).await {
+                Ok(()) => in_flight
+                    .complete(&self.condition)
+                    .await
+                    .map(|etag| Uploaded { etag, size })
+                    .map_err(UploadError::from),
+                Err(error) => Err(error.into()),
+            },
+            Err(error) => Err(error),
+        };
+        match completed {
             Ok(uploaded) => {
                 in_flight.done();
                 Ok(uploaded)
@@ -149,8 +163,7 @@ async fn in_parts<S, E>(
     sizes: part_size::Parts,
     first: Bytes,
     mut cut: Cut<S>,
-    condition: &Condition,
-) -> Result<Uploaded, UploadError>
+) -> Result<u64, UploadError>
 where
     S: Stream<Item = Result<Bytes, E>> + Unpin,
     E: Into<Source>,
@@ -166,7 +179,5 @@ where
             return Err(UploadError::TooLarge);
         }
     }
-    let size = cut.finish()?;
-    let etag = in_flight.complete(condition).await?;
-    Ok(Uploaded { etag, size })
+    cut.finish()
 }
