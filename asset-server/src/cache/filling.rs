@@ -65,6 +65,17 @@ impl Subject {
         }
     }
 
+    /// What the origin is asked, without a condition.
+    pub(crate) fn question(&self, want: Want) -> OriginRequest {
+        OriginRequest {
+            key: self.mount.object_key(&self.base),
+            asked: self.asked.clone(),
+            want,
+            unless: None,
+            only_if: None,
+        }
+    }
+
     /// Whether an answer may be kept, and on which terms.
     pub(crate) fn judge(
         &self,
@@ -193,11 +204,8 @@ impl Filling {
         let requested = SystemTime::now();
         let mount = self.subject.mount.clone();
         let request = OriginRequest {
-            key: mount.object_key(&self.subject.base),
-            asked: self.subject.asked.clone(),
-            want: self.first_want(),
             unless: known.as_deref().and_then(|entry| validator(&entry.meta)),
-            only_if: None,
+            ..self.subject.question(self.first_want())
         };
         // Who can be answered with what is there does not wait for a second try.
         let stands_in = known
@@ -328,13 +336,7 @@ impl Filling {
     /// An object whose slices cannot be told from those of another version is fetched in one piece.
     async fn ask_for_the_whole(&mut self) {
         let requested = SystemTime::now();
-        let request = OriginRequest {
-            key: self.subject.mount.object_key(&self.subject.base),
-            asked: self.subject.asked.clone(),
-            want: Want::Body,
-            unless: None,
-            only_if: None,
-        };
+        let request = self.subject.question(Want::Body);
         let answer = self.subject.mount.origin.fetch(request).await;
         let received = SystemTime::now();
         match answer {

@@ -25,7 +25,7 @@ use crate::cache::stored_headers::remove_connection_fields;
 use crate::cache::{key, part, vary};
 use crate::error::Error;
 use crate::mount::Mount;
-use crate::origin::{Asked, OriginAnswer, OriginObject, OriginRequest, Want};
+use crate::origin::{Asked, OriginAnswer, OriginObject, Want};
 use crate::respond::body::AssetBody;
 use crate::respond::coding::{self, precompressed};
 use crate::respond::pieces::OriginPieces;
@@ -121,7 +121,7 @@ impl Inner {
         subject: &Subject,
     ) -> Result<Response<AssetBody>, Error> {
         let requested = SystemTime::now();
-        let asked = question(miss, subject, Want::Body);
+        let asked = subject.question(Want::Body);
         match miss.mount.origin.fetch(asked).await {
             Ok(OriginAnswer::Found(object)) => {
                 let moments = (requested, SystemTime::now());
@@ -258,7 +258,7 @@ impl Inner {
                 return answer.await;
             }
         }
-        let mut question = question(miss, subject, Want::Head);
+        let mut question = subject.question(Want::Head);
         // A store of objects says less when nothing has changed; an HTTP origin says all it has.
         if !miss.mount.is_http {
             let known = found.as_ref().map(|found| &found.entry.meta);
@@ -386,16 +386,6 @@ fn with_fields(subject: &Subject, request: &Parts, fields: &[HeaderName]) -> Sub
 pub(super) fn extend(headers: &mut HeaderMap, more: &HeaderMap) {
     for (name, value) in more {
         headers.append(name.clone(), value.clone());
-    }
-}
-
-fn question(miss: &Miss, subject: &Subject, want: Want) -> OriginRequest {
-    OriginRequest {
-        key: miss.mount.object_key(&miss.base),
-        asked: subject.asked.clone(),
-        want,
-        unless: None,
-        only_if: None,
     }
 }
 

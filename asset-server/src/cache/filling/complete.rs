@@ -41,11 +41,10 @@ impl Filling {
         };
         let requested = SystemTime::now();
         let rest = OriginRequest {
-            key: self.subject.mount.object_key(&self.subject.base),
-            asked: self.subject.asked.clone(),
-            want: Want::Range(start.bytes.end..start.total),
-            unless: None,
             only_if: Some(etag.clone()),
+            ..self
+                .subject
+                .question(Want::Range(start.bytes.end..start.total))
         };
         let Ok(OriginAnswer::Found(rest)) = self.subject.mount.origin.fetch(rest).await else {
             return false; // it has changed, or the origin has no ranges: ask for the whole
