@@ -8,6 +8,7 @@ mod complete;
 mod promote;
 mod receive;
 mod slice;
+mod subject;
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -15,86 +16,22 @@ use std::time::SystemTime;
 use http::{HeaderMap, StatusCode};
 
 use self::slice::Sized;
+pub(crate) use self::subject::Subject;
 use super::Cache;
-use super::directives::RequestDirectives;
 use super::disk::WriteError;
 use super::entry::{Content, Entry, Meta, Presence};
 use super::fill::{Break, Fill, Head};
 use super::find::Found;
 use super::freshness::Lookup;
 use super::key::CacheKey;
-use super::part;
 use super::status::CacheStatus;
-use super::storability::{Exchange, Storability, judge, withheld_fields};
-use super::vary::{Varies, variant_key, with_set};
-use crate::mount::Mount;
-use crate::origin::{
-    Asked, OriginAnswer, OriginError, OriginObject, OriginRequest, Validator, Want,
-};
+use super::storability::{Storability, withheld_fields};
+use super::vary::{Varies, with_set};
+use crate::origin::{OriginAnswer, OriginError, OriginObject, OriginRequest, Validator, Want};
 
 /// A fill that nobody reads any more goes on, for whoever comes next, unless more than this is
 /// missing: then it costs the origin more than it is likely to save.
 const ABANDON_ABOVE: u64 = 1 << 30;
-
-/// What a fill is about: the key without its variant part, and what its leader asked.
-#[derive(Clone)]
-pub(crate) struct Subject {
-    pub(crate) mount: Arc<Mount>,
-    /// Path, and what else the mount counts.
-    pub(crate) base: CacheKey,
-    /// What an HTTP origin is asked with.
-    pub(crate) asked: Arc<Asked>,
-    /// All headers of the request: they select the variant.
-    pub(crate) request: Arc<HeaderMap>,
-    pub(crate) directives: RequestDirectives,
-    /// Whether the request had `Authorization`.
-    pub(crate) authorized: bool,
-    /// The first byte that the request wants, as far as that is known without the object's length.
-    pub(crate) offset: u64,
-}
-
-impl Subject {
-    /// Under which key an answer belongs.
-    pub(crate) fn key_for(&self, status: StatusCode, answer: &HeaderMap) -> CacheKey {
-        if status == StatusCode::PARTIAL_CONTENT {
-            return part::key_of(&self.base);
-        }
-        match Varies::of(answer) {
-            Varies::By(set) => CacheKey::new(&variant_key(self.base.as_str(), &set, &self.request)),
-            Varies::ByNothing | Varies::ByEverything => self.base.clone(),
-        }
-    }
-
-    /// What the origin is asked, without a condition.
-    pub(crate) fn question(&self, want: Want) -> OriginRequest {
-        OriginRequest {
-            key: self.mount.object_key(&self.base),
-            asked: self.asked.clone(),
-            want,
-            unless: None,
-            only_if: None,
-        }
-    }
-
-    /// Whether an answer may be kept, and on which terms.
-    pub(crate) fn judge(
-        &self,
-        status: StatusCode,
-        headers: &HeaderMap,
-        requested: SystemTime,
-        received: SystemTime,
-    ) -> Storability {
-        let exchange = Exchange {
-            authorized: self.authorized,
-            request: self.directives,
-            status,
-            headers,
-            requested,
-            received,
-        };
-        judge(&exchange, &self.mount.policy)
-    }
-}
 
 /// An answer of the origin, and when it came.
 pub(crate) struct Answered {
