@@ -20,6 +20,7 @@ use crate::admission::Admission;
 use crate::client_addr::TrustedProxies;
 use crate::config::Fixed;
 use crate::forward::Mesh;
+use crate::mesh;
 use crate::metrics::Metrics;
 use crate::region::{HealthPolicy, Hearsay, MAX_REGIONS, RegionIndex, RegionSet, Status};
 use crate::route::{Route, RouteTable};
@@ -40,6 +41,8 @@ pub struct Edge {
     pub health_check: RegionCheck,
     /// What other regions say of us.
     pub hearsay: Hearsay,
+    /// What other regions say of themselves and of each other.
+    pub state: mesh::State,
     /// Connections to other regions.
     pub mesh: Mesh,
     /// The asset server, if there is one.

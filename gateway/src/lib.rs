@@ -23,6 +23,8 @@ pub mod route;
 
 pub mod region;
 
+pub mod mesh;
+
 pub mod steering;
 
 pub mod upstream;

@@ -14,7 +14,7 @@ use http::HeaderValue;
 use http::uri::{Authority, Scheme};
 
 pub use self::health::{Health, HealthPolicy, Observation, Status};
-pub(crate) use self::health_check::{PATH as HEALTH_PATH, Report, look, run as run_health_checks};
+pub(crate) use self::health_check::{PATH as HEALTH_PATH, look, run as run_health_checks};
 pub use self::hearsay::Hearsay;
 
 /// Most regions one fleet can have; DigitalOcean has 14.

@@ -20,7 +20,8 @@ use crate::access_log::{Record, Recorded};
 use crate::error::{Error, Verdict};
 use crate::forward::{CARRIED_HOPS, Forwarded, Outgoing, ResponseBody, to_region, to_upstream};
 use crate::gateway::{Assets, Edge, Settings};
-use crate::region::{HEALTH_PATH, Observation, Region, Report};
+use crate::mesh;
+use crate::region::{HEALTH_PATH, Observation, Region};
 use crate::request_id::{self, REQUEST_ID};
 use crate::rescue;
 use crate::route::{Action, Route, SteeringMode};
@@ -88,7 +89,7 @@ async fn answer(
     let parts = &request.parts;
     record.host = host(parts, hops > 0)?;
     if record.is_check {
-        return Ok(health_report(edge));
+        return Ok(own_record(edge));
     }
     let name = without_port(record.host.to_str().map_err(|_| Error::InvalidHost)?);
     let route = settings
@@ -350,7 +351,7 @@ fn redirect(status: StatusCode, to: &str, parts: &Parts) -> Result<Response<Resp
     Ok(response)
 }
 
-fn health_report(edge: &Edge) -> Response<ResponseBody> {
+fn own_record(edge: &Edge) -> Response<ResponseBody> {
     let now = Instant::now();
     let shares = edge.regions.iter().map(|(_, region)| {
         (
@@ -358,12 +359,14 @@ fn health_report(edge: &Edge) -> Response<ResponseBody> {
             region.health().share(now, &edge.health_policy),
         )
     });
-    let report = Report {
+    let record = mesh::Record {
         region: edge.regions.own().name.to_string(),
+        instance: edge.state.instance.id(),
+        version: edge.state.instance.next_version(),
         draining: edge.drain.has_started(),
         shares: shares.collect(),
     };
-    let body = serde_json::to_vec(&report).unwrap_or_default();
+    let body = serde_json::to_vec(&record).unwrap_or_default();
     fixed(
         StatusCode::OK,
         &HeaderValue::from_static("application/json"),

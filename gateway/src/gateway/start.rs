@@ -21,7 +21,7 @@ use crate::forward::Mesh;
 use crate::metrics::{self, Metrics};
 use crate::region::{self, Hearsay};
 use crate::upstream::{self, Balance, RetryBudget, client, roots};
-use crate::{admin, request_path};
+use crate::{admin, mesh, request_path};
 
 /// Why a gateway could not start.
 #[derive(Debug, thiserror::Error)]
@@ -130,6 +130,7 @@ impl Gateway {
             health_policy: config.health_policy,
             health_check: config.health_check,
             hearsay: Hearsay::new(Instant::now()),
+            state: mesh::State::new(mesh::Instance::started_now()),
             mesh: Mesh {
                 http2: client(true, timeouts.connect, &roots),
                 http1: client(false, timeouts.connect, &roots),

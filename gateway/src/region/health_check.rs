@@ -4,36 +4,24 @@
 //! the others say about *us* slows our own start after they have seen us down: coming back is gradual
 //! for users who enter here, too.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use http::{Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Limited};
-use serde::{Deserialize, Serialize};
 use serving::drain::Drain;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::{Observation, RegionIndex};
 use crate::forward::RequestBody;
 use crate::gateway::Edge;
+use crate::mesh::Record;
 
 /// Where a region answers health checks of other regions.
 pub(crate) const PATH: &str = "/.well-known/edge/health";
 
 /// Longest answer that is read, in bytes.
-const MAX_REPORT: usize = 64 << 10;
-
-/// The answer to a health check.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Report {
-    /// Who answers.
-    pub(crate) region: String,
-    /// Whether it wants no new work.
-    pub(crate) draining: bool,
-    /// The share of its users that each region gets, as the answerer sees it.
-    pub(crate) shares: BTreeMap<String, f32>,
-}
+const MAX_RECORD: usize = 64 << 10;
 
 /// Checks region `index` until the drain ends.
 pub(crate) async fn run(edge: Arc<Edge>, index: RegionIndex, drain: Drain) {
@@ -53,12 +41,14 @@ pub(crate) async fn run(edge: Arc<Edge>, index: RegionIndex, drain: Drain) {
 pub(crate) async fn look(edge: &Edge, index: RegionIndex) {
     let region = edge.regions.of(index);
     let started = Instant::now();
-    let report = timeout(edge.health_check.timeout, ask(edge, index)).await;
-    let observation = match report {
-        Ok(Some(report)) => {
-            let own = report.shares.get(edge.regions.own().name.as_str());
+    let record = timeout(edge.health_check.timeout, ask(edge, index)).await;
+    let observation = match record {
+        Ok(Some(record)) => {
+            let own = record.shares.get(edge.regions.own().name.as_str());
             edge.hearsay.hear(index, own.copied(), Instant::now());
-            if report.draining {
+            let draining = record.draining;
+            edge.state.hear(index, record, Instant::now());
+            if draining {
                 Observation::Draining
             } else {
                 Observation::Answered(started.elapsed())
@@ -76,7 +66,7 @@ pub(crate) async fn look(edge: &Edge, index: RegionIndex) {
         .region(region, &edge.health_policy, Instant::now());
 }
 
-async fn ask(edge: &Edge, index: RegionIndex) -> Option<Report> {
+async fn ask(edge: &Edge, index: RegionIndex) -> Option<Record> {
     let region = edge.regions.of(index);
     let address = region.address.as_ref()?;
     let uri = Uri::builder()
@@ -90,11 +80,11 @@ async fn ask(edge: &Edge, index: RegionIndex) -> Option<Report> {
     if response.status() != StatusCode::OK {
         return None;
     }
-    let body = Limited::new(response.into_body(), MAX_REPORT)
+    let body = Limited::new(response.into_body(), MAX_RECORD)
         .collect()
         .await
         .ok()?;
-    let report: Report = serde_json::from_slice(&body.to_bytes()).ok()?;
+    let record: Record = serde_json::from_slice(&body.to_bytes()).ok()?;
     // Another region behind this address is a mistake that must not look like health.
-    (report.region == region.name.as_str()).then_some(report)
+    (record.region == region.name.as_str()).then_some(record)
 }

@@ -1,0 +1,70 @@
+//! What one gateway says of itself and of what it sees. Every part that shares state adds one field of
+//! a type of its own, with a default: gateways of different versions talk to each other.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+/// One gateway's word.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The region that speaks.
+    pub region: String,
+    /// Which of its gateways; random, new with every start.
+    #[serde(default)]
+    pub instance: u64,
+    /// Grows with every record of one instance.
+    #[serde(default)]
+    pub version: Version,
+    /// Whether it wants no new work.
+    pub draining: bool,
+    /// The share of its users that each region gets, as the speaker sees it, 0 to 1.
+    pub shares: BTreeMap<String, f32>,
+}
+
+/// When a record was made: by start of its gateway, then by count. Clocks of two machines are never
+/// compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Version {
+    /// Unix time of the gateway's start, in milliseconds.
+    pub started: u64,
+    /// Records made since.
+    pub count: u64,
+}
+
+/// Who this gateway is among those of its region, and how many records it has made.
+#[derive(Debug)]
+pub struct Instance {
+    id: u64,
+    started: u64,
+    count: AtomicU64,
+}
+
+impl Instance {
+    /// A new one.
+    pub fn started_now() -> Self {
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Self {
+            id: fastrand::u64(1..),
+            started: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+            count: AtomicU64::new(0),
+        }
+    }
+
+    /// Its random number.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The version of the record that is made next.
+    pub fn next_version(&self) -> Version {
+        Version {
+            started: self.started,
+            count: self.count.fetch_add(1, Ordering::Relaxed) + 1,
+        }
+    }
+}
