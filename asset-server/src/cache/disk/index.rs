@@ -107,6 +107,11 @@ impl Index {
         }
     }
 
+    /// Bytes that all files together may take.
+    pub(super) fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
     /// Sets `bytes` aside for a file about to be written. `None` if there is no room however many go.
     pub(super) fn reserve(&self, bytes: u64) -> Option<Changes> {
         let mut changes = Changes::default();

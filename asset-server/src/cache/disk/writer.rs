@@ -31,6 +31,8 @@ pub struct DiskWriter {
     sums: Vec<u32>,
     body_len: u64,
     reserved: u64,
+    /// Most bytes of a body that did not say how long it is.
+    unannounced: Option<u64>,
 }
 
 /// Why an object is not written to disk. The object itself is fine.
@@ -52,6 +54,7 @@ impl DiskWriter {
         meta: &Meta,
     ) -> Result<Self, WriteError> {
         let id = tier.next_id();
+        let capacity = tier.tools.index.capacity();
         let meta_bytes = format::encode_meta(key.as_str(), meta);
         let mut writer = Self {
             temporary: super::path_of(&tier.directory, id, super::PARTIAL),
@@ -64,6 +67,8 @@ impl DiskWriter {
             sums: Vec::new(),
             body_len: 0,
             reserved: 0,
+            // It may never end, and must not push out everything else before it is cut.
+            unannounced: meta.length.is_none().then(|| capacity / 2),
         };
         writer.reserve_for(meta.length.unwrap_or(0))?;
         let file = writer.tier.tools.files.create(&writer.temporary)?;
@@ -74,7 +79,11 @@ impl DiskWriter {
     /// Appends to the body. Every piece but the last is a multiple of [`BLOCK`]. Blocks.
     pub fn append(&mut self, piece: &[u8]) -> Result<(), WriteError> {
         debug_assert!(self.body_len.is_multiple_of(BLOCK as u64));
-        self.reserve_for(self.body_len + piece.len() as u64)?;
+        let length = self.body_len + piece.len() as u64;
+        if self.unannounced.is_some_and(|most| length > most) {
+            return Err(WriteError::NoRoom);
+        }
+        self.reserve_for(length)?;
         let at = self.body_at() + self.body_len;
         self.tier.tools.files.write_at(self.file()?, piece, at)?;
         for (number, block) in (self.body_len / BLOCK as u64..).zip(piece.chunks(BLOCK)) {
