@@ -13,8 +13,9 @@ use crate::cache::entry::{Meta, Presence};
 use crate::cache::freshness::Freshness;
 use crate::cache::vary::VarySet;
 
-/// Bytes of body under one checksum: what a small range has to read at least.
-pub const BLOCK: usize = 64 << 10;
+/// Bytes of body under one checksum: what a small range has to read at least. With 64 KiB, a range of
+/// 64 KiB at a random place has to read and check 128 KiB.
+pub const BLOCK: usize = 16 << 10;
 
 /// Bytes of the fixed part of the header.
 pub const HEADER: usize = 48;
@@ -22,7 +23,7 @@ pub const HEADER: usize = 48;
 /// Largest key and metadata accepted.
 const MAX_META: usize = 64 << 10;
 
-const MAGIC: [u8; 8] = *b"EDGEOBJ2";
+const MAGIC: [u8; 8] = *b"EDGEOBJ3";
 
 /// The fixed part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
