@@ -43,6 +43,10 @@ pub struct Record {
     pub nearest: Option<RegionIndex>,
     /// Where the client comes from.
     pub group: ClientGroup,
+    /// Whether another region has carried it here.
+    pub carried: bool,
+    /// Whether the decision is asked for.
+    pub explains: bool,
     /// The decision in a header, for whoever asked for it.
     pub explained: Option<HeaderValue>,
     /// The value of `Alt-Svc`, where the client is told of a better region.
@@ -82,6 +86,8 @@ impl Record {
             route: None,
             nearest: None,
             group: ClientGroup::of(None),
+            carried: false,
+            explains: false,
             explained: None,
             alt_svc: None,
             region,

@@ -229,12 +229,7 @@ impl Metrics {
     }
 
     /// Counts where a request was answered, and where it should have been.
-    pub fn steered(
-        &self,
-        group: ClientGroup,
-        ideal: Option<RegionIndex>,
-        served: RegionIndex,
-    ) {
+    pub fn steered(&self, group: ClientGroup, ideal: Option<RegionIndex>, served: RegionIndex) {
         self.steered.count(group, ideal, served);
     }
 

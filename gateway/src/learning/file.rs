@@ -43,10 +43,7 @@ pub fn write_csv(regions: &RegionSet, measurements: &[Measurement<RegionIndex>])
 }
 
 /// Reads CSV. One bad line refuses all of it, so that half a file is never taken for a whole one.
-pub fn read_csv(
-    text: &str,
-    regions: &RegionSet,
-) -> Result<Vec<Measurement<RegionIndex>>, BadLine> {
+pub fn read_csv(text: &str, regions: &RegionSet) -> Result<Vec<Measurement<RegionIndex>>, BadLine> {
     let mut measurements = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
         let line = line.trim();
@@ -97,7 +94,10 @@ pub(super) fn load(path: &Path, regions: &RegionSet, table: &mut RttTable, now: 
     match read_csv(&text, regions) {
         Ok(measurements) => {
             let counted = measurements.iter().filter(|each| table.import(each, now));
-            tracing::info!(measurements = counted.count(), "learnt round trips were read");
+            tracing::info!(
+                measurements = counted.count(),
+                "learnt round trips were read"
+            );
         }
         Err(error) => {
             tracing::warn!(path = %path.display(), %error, "learnt round trips make no sense; learning begins anew");
@@ -170,12 +170,27 @@ mod tests {
     #[test]
     fn a_bad_line_is_named() {
         for (line, expected) in [
-            ("192.0.2.0/25,ams3,1,1,1", "line 2: the prefix is not a /24, or a /48 of IPv6"),
+            (
+                "192.0.2.0/25,ams3,1,1,1",
+                "line 2: the prefix is not a /24, or a /48 of IPv6",
+            ),
             ("192.0.2.0/24,mars,1,1,1", "line 2: no such region"),
-            ("192.0.2.0/24,ams3,NaN,1,1", "line 2: rtt_ms is between 0.001 and 2000"),
-            ("192.0.2.0/24,ams3,-1,1,1", "line 2: rtt_ms is between 0.001 and 2000"),
-            ("192.0.2.0/24,ams3,1,-1,1", "line 2: samples is not a number"),
-            ("192.0.2.0/24,ams3,1", "line 2: five fields are needed: prefix,region,rtt_ms,samples,measured_at"),
+            (
+                "192.0.2.0/24,ams3,NaN,1,1",
+                "line 2: rtt_ms is between 0.001 and 2000",
+            ),
+            (
+                "192.0.2.0/24,ams3,-1,1,1",
+                "line 2: rtt_ms is between 0.001 and 2000",
+            ),
+            (
+                "192.0.2.0/24,ams3,1,-1,1",
+                "line 2: samples is not a number",
+            ),
+            (
+                "192.0.2.0/24,ams3,1",
+                "line 2: five fields are needed: prefix,region,rtt_ms,samples,measured_at",
+            ),
         ] {
             let error = read_csv(&format!("\n{line}\n"), &regions()).unwrap_err();
             assert_eq!(error.to_string(), expected, "{line}");

@@ -28,18 +28,12 @@ const GROUPS: [(&str, &str); 12] = [
         "middle_east",
         "TR IL PS JO LB SY IQ IR SA AE QA KW BH OM YE",
     ),
-    (
-        "northern_africa",
-        "EG LY TN DZ MA EH SD MR",
-    ),
+    ("northern_africa", "EG LY TN DZ MA EH SD MR"),
     (
         "southern_africa",
         "NG GH CI SN ML BF NE TD CM GA CG CD CF GQ ST BJ TG GW GN SL LR GM CV KE TZ UG RW BI ET ER DJ SO SS MG MU SC KM RE YT ZA ZW ZM MW MZ AO NA BW LS SZ SH",
     ),
-    (
-        "south_asia",
-        "IN PK BD LK NP BT MV AF KZ UZ TM KG TJ",
-    ),
+    ("south_asia", "IN PK BD LK NP BT MV AF KZ UZ TM KG TJ"),
     (
         "east_asia",
         "CN HK MO TW JP KR KP MN SG MY ID PH TH VN LA KH MM BN TL",

@@ -163,16 +163,49 @@ mod tests {
 
     #[test]
     fn measured_beats_modelled_and_pinned_beats_both() {
-        let known = [(0, Some(10), false), (1, Some(50), false), (2, Some(90), false)];
+        let known = [
+            (0, Some(10), false),
+            (1, Some(50), false),
+            (2, Some(90), false),
+        ];
         let unknown = [(0, None, false), (1, None, false), (2, None, false)];
-        let pinned = [(2, Some(90), true), (0, Some(10), false), (1, Some(50), false)];
+        let pinned = [
+            (2, Some(90), true),
+            (0, Some(10), false),
+            (1, Some(50), false),
+        ];
         for (case, model, learnt, expected) in [
             ("nothing measured", known, &[][..], [0, 1, 2]),
-            ("all measured", known, &[(0, 80.0), (1, 60.0), (2, 40.0)], [2, 1, 0]),
-            ("the first alone: its excess is everybody's", known, &[(0, 200.0)], [0, 1, 2]),
-            ("the second was modelled too far", known, &[(1, 5.0)], [1, 0, 2]),
-            ("a detour at the first alone", known, &[(0, 200.0), (1, 60.0)], [1, 2, 0]),
-            ("measured comes before unknown", unknown, &[(2, 70.0)], [2, 0, 1]),
+            (
+                "all measured",
+                known,
+                &[(0, 80.0), (1, 60.0), (2, 40.0)],
+                [2, 1, 0],
+            ),
+            (
+                "the first alone: its excess is everybody's",
+                known,
+                &[(0, 200.0)],
+                [0, 1, 2],
+            ),
+            (
+                "the second was modelled too far",
+                known,
+                &[(1, 5.0)],
+                [1, 0, 2],
+            ),
+            (
+                "a detour at the first alone",
+                known,
+                &[(0, 200.0), (1, 60.0)],
+                [1, 2, 0],
+            ),
+            (
+                "measured comes before unknown",
+                unknown,
+                &[(2, 70.0)],
+                [2, 0, 1],
+            ),
             ("a pin stays", pinned, &[(0, 1.0)], [2, 0, 1]),
         ] {
             let mut ranking = ranking(&model);

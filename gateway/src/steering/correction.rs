@@ -171,27 +171,128 @@ mod tests {
     #[test]
     fn small_ones_stay_large_ones_are_sent_on_and_streams_stay() {
         use Correction::{Carry, Here, Redirect};
-        let large = Asked { size: Some(50 << 20), ..GET };
-        let near = Ways { here_ms: 12.0, better_ms: 10.0, between_ms: 8.0 };
+        let large = Asked {
+            size: Some(50 << 20),
+            ..GET
+        };
+        let near = Ways {
+            here_ms: 12.0,
+            better_ms: 10.0,
+            between_ms: 8.0,
+        };
         for (case, asked, ways, expected) in [
-            ("10 KiB", Asked { size: Some(10 << 10), ..GET }, ACROSS_AN_OCEAN, Here),
+            (
+                "10 KiB",
+                Asked {
+                    size: Some(10 << 10),
+                    ..GET
+                },
+                ACROSS_AN_OCEAN,
+                Here,
+            ),
             ("unknown size", GET, ACROSS_AN_OCEAN, Here),
-            ("unknown size, not here", Asked { can_answer_here: false, ..GET }, ACROSS_AN_OCEAN, Carry),
+            (
+                "unknown size, not here",
+                Asked {
+                    can_answer_here: false,
+                    ..GET
+                },
+                ACROSS_AN_OCEAN,
+                Carry,
+            ),
             ("50 MiB", large, ACROSS_AN_OCEAN, Redirect),
             ("50 MiB, hardly better", large, near, Redirect),
-            ("100 KiB, hardly better", Asked { size: Some(100 << 10), ..GET }, near, Here),
-            ("50 MiB, no name to send to", Asked { can_redirect: false, ..large }, ACROSS_AN_OCEAN, Here),
-            ("50 MiB, was sent here", Asked { names_a_region: true, ..large }, ACROSS_AN_OCEAN, Here),
-            ("an upload", Asked { is_read: false, has_body: true, ..large }, ACROSS_AN_OCEAN, Here),
-            ("a stream", Asked { is_upgrade: true, ..large }, ACROSS_AN_OCEAN, Here),
-            ("mode here", Asked { mode: SteeringMode::Here, ..large }, ACROSS_AN_OCEAN, Here),
-            ("mode carry", Asked { mode: SteeringMode::Carry, ..large }, ACROSS_AN_OCEAN, Carry),
-            ("mode redirect", Asked { mode: SteeringMode::Redirect, ..GET }, ACROSS_AN_OCEAN, Redirect),
-            ("mode redirect, an upload", Asked { mode: SteeringMode::Redirect, has_body: true, ..GET }, ACROSS_AN_OCEAN, Carry),
+            (
+                "100 KiB, hardly better",
+                Asked {
+                    size: Some(100 << 10),
+                    ..GET
+                },
+                near,
+                Here,
+            ),
+            (
+                "50 MiB, no name to send to",
+                Asked {
+                    can_redirect: false,
+                    ..large
+                },
+                ACROSS_AN_OCEAN,
+                Here,
+            ),
+            (
+                "50 MiB, was sent here",
+                Asked {
+                    names_a_region: true,
+                    ..large
+                },
+                ACROSS_AN_OCEAN,
+                Here,
+            ),
+            (
+                "an upload",
+                Asked {
+                    is_read: false,
+                    has_body: true,
+                    ..large
+                },
+                ACROSS_AN_OCEAN,
+                Here,
+            ),
+            (
+                "a stream",
+                Asked {
+                    is_upgrade: true,
+                    ..large
+                },
+                ACROSS_AN_OCEAN,
+                Here,
+            ),
+            (
+                "mode here",
+                Asked {
+                    mode: SteeringMode::Here,
+                    ..large
+                },
+                ACROSS_AN_OCEAN,
+                Here,
+            ),
+            (
+                "mode carry",
+                Asked {
+                    mode: SteeringMode::Carry,
+                    ..large
+                },
+                ACROSS_AN_OCEAN,
+                Carry,
+            ),
+            (
+                "mode redirect",
+                Asked {
+                    mode: SteeringMode::Redirect,
+                    ..GET
+                },
+                ACROSS_AN_OCEAN,
+                Redirect,
+            ),
+            (
+                "mode redirect, an upload",
+                Asked {
+                    mode: SteeringMode::Redirect,
+                    has_body: true,
+                    ..GET
+                },
+                ACROSS_AN_OCEAN,
+                Carry,
+            ),
         ] {
             assert_eq!(correct(&asked, Some(ways)), expected, "{case}");
         }
-        assert_eq!(correct(&large, None), Here, "where the client is nobody knows");
+        assert_eq!(
+            correct(&large, None),
+            Here,
+            "where the client is nobody knows"
+        );
     }
 
     #[test]
@@ -200,7 +301,15 @@ mod tests {
             let rounds = rounds(size);
             assert!((rounds - expected).abs() < 1.0, "{size}: {rounds}");
         }
-        let pays = |size| correct(&Asked { size: Some(size), ..GET }, Some(ACROSS_AN_OCEAN)) == Correction::Redirect;
+        let pays = |size| {
+            correct(
+                &Asked {
+                    size: Some(size),
+                    ..GET
+                },
+                Some(ACROSS_AN_OCEAN),
+            ) == Correction::Redirect
+        };
         assert!(!pays(14_000) && pays(45 << 10));
     }
 
@@ -212,8 +321,24 @@ mod tests {
             Just(SteeringMode::Here)
         ];
         (mode, any::<[bool; 6]>(), any::<Option<u64>>()).prop_map(|(mode, flags, size)| {
-            let [is_read, has_body, is_upgrade, names_a_region, can_answer_here, can_redirect] = flags;
-            Asked { mode, is_read, has_body, is_upgrade, names_a_region, size, can_answer_here, can_redirect }
+            let [
+                is_read,
+                has_body,
+                is_upgrade,
+                names_a_region,
+                can_answer_here,
+                can_redirect,
+            ] = flags;
+            Asked {
+                mode,
+                is_read,
+                has_body,
+                is_upgrade,
+                names_a_region,
+                size,
+                can_answer_here,
+                can_redirect,
+            }
         })
     }
 

@@ -37,7 +37,7 @@ pub enum Stage {
 /// The place in `decision` that is worth a try: of the usable regions that nobody has measured, the one
 /// that the model puts nearest, if it may be as near as the best one but for the margin. A pinned,
 /// unknown or failed-open client does not explore.
-pub fn candidate(decision: &Decision, sources: &Sources, margin_ms: f32) -> Option<usize> {
+fn candidate(decision: &Decision, sources: &Sources, margin_ms: f32) -> Option<usize> {
     let first = decision.places.first()?;
     if !matches!(first.reason, Reason::Nearest | Reason::Measured) {
         return None;
@@ -168,11 +168,18 @@ mod tests {
     fn only_the_ambiguous_share_explores_and_none_where_it_is_off() {
         let near = |share: f32| (0.01..0.03).contains(&share);
         assert!(near(share(&[50, 60, 200], &[], SOME)));
-        assert!(near(share(&[50, 130, 200], &[(0, 120.0)], SOME)), "the first is worse than it should be");
+        assert!(
+            near(share(&[50, 130, 200], &[(0, 120.0)], SOME)),
+            "the first is worse than it should be"
+        );
         for (why, model, measured) in [
             ("the second is far", &[50, 80, 200][..], &[][..]),
             ("the second was measured", &[50, 60, 200], &[(1, 65.0)]),
-            ("the first is as good as its model", &[50, 90, 200], &[(0, 52.0)]),
+            (
+                "the first is as good as its model",
+                &[50, 90, 200],
+                &[(0, 52.0)],
+            ),
         ] {
             assert!(share(model, measured, SOME) < f32::EPSILON, "{why}");
         }
@@ -182,12 +189,14 @@ mod tests {
 
     #[test]
     fn a_client_goes_one_way_for_a_slot_and_comes_back() {
-        let explored = |client, now| {
-            decide(&[50, 60], &[], SOME, client, now, Stage::Answer).1
-        };
-        let explorer = clients().find(|client| explored(*client, SLOT)).expect("2 % do");
+        let explored = |client, now| decide(&[50, 60], &[], SOME, client, now, Stage::Answer).1;
+        let explorer = clients()
+            .find(|client| explored(*client, SLOT))
+            .expect("2 % do");
         assert!((SLOT..2 * SLOT).all(|now| explored(explorer, now)));
-        let slots = (0..1000).filter(|slot| explored(explorer, slot * SLOT)).count();
+        let slots = (0..1000)
+            .filter(|slot| explored(explorer, slot * SLOT))
+            .count();
         assert!((5..50).contains(&slots), "{slots} of 1000 slots");
     }
 
@@ -196,7 +205,17 @@ mod tests {
         let explorer = clients()
             .find(|client| decide(&[50, 60], &[], SOME, *client, 7, Stage::Answer).1)
             .expect("2 % do");
-        let at = |own| decide(&[50, 60], &[], SOME, explorer, 7, Stage::Arrived(RegionIndex(own))).1;
+        let at = |own| {
+            decide(
+                &[50, 60],
+                &[],
+                SOME,
+                explorer,
+                7,
+                Stage::Arrived(RegionIndex(own)),
+            )
+            .1
+        };
         assert!(at(1), "it was sent here to explore, and stays");
         assert!(!at(0), "nothing is carried to explore");
     }

@@ -340,8 +340,7 @@ impl Ring {
 }
 
 fn counts(cell: &Cell, policy: &LearningPolicy, now: u64) -> bool {
-    cell.samples >= policy.min_samples
-        && now.saturating_sub(cell.at) <= policy.fresh_for.as_secs()
+    cell.samples >= policy.min_samples && now.saturating_sub(cell.at) <= policy.fresh_for.as_secs()
 }
 
 fn entry(

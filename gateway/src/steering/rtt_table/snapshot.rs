@@ -31,9 +31,7 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// From rows in the order of their prefixes, in microseconds; those without a number are left out.
-    pub(super) fn new(
-        rows: impl Iterator<Item = (Prefix, [Option<u32>; MAX_REGIONS])>,
-    ) -> Self {
+    pub(super) fn new(rows: impl Iterator<Item = (Prefix, [Option<u32>; MAX_REGIONS])>) -> Self {
         let (prefixes, rows) = rows
             .filter(|(_, micros)| micros.iter().any(Option::is_some))
             .map(|(prefix, micros)| {
@@ -56,7 +54,9 @@ impl Snapshot {
     pub fn knows_within(&self, net: IpNet) -> bool {
         let (first, last) = Prefix::range(net);
         let from = self.prefixes.partition_point(|prefix| *prefix < first);
-        self.prefixes.get(from).is_some_and(|prefix| *prefix <= last)
+        self.prefixes
+            .get(from)
+            .is_some_and(|prefix| *prefix <= last)
     }
 
     /// Prefixes in it.

@@ -43,7 +43,11 @@ fn it_counts_after_enough_samples_and_until_it_is_old() {
     assert_eq!(known(&table, 1, OWN, NOW + 3602), Some(30.0));
     assert_eq!(known(&table, 1, OWN, NOW + 3603), None, "it is too old");
     table.observe(prefix(1), ms(50), NOW + 4000);
-    assert_eq!(known(&table, 1, OWN, NOW + 4000), None, "counting begins anew");
+    assert_eq!(
+        known(&table, 1, OWN, NOW + 4000),
+        None,
+        "counting begins anew"
+    );
     assert!(!table.observe(prefix(1), Duration::ZERO, NOW));
     assert!(!table.observe(prefix(1), Duration::from_secs(3), NOW));
 }
@@ -62,7 +66,10 @@ fn what_a_region_says_reaches_the_others_and_only_as_its_own() {
         assert_eq!(known(&far, number, OTHER, 77_000), Some(5.0));
         assert_eq!(known(&far, number, OWN, 77_000), None);
     }
-    assert!(far.tell(77_000).0.is_empty(), "what was heard is not passed on as ours");
+    assert!(
+        far.tell(77_000).0.is_empty(),
+        "what was heard is not passed on as ours"
+    );
     // Its age came along: it is ten seconds old already.
     assert_eq!(known(&far, 1, OTHER, 77_000 + 3590), Some(5.0));
     assert_eq!(known(&far, 1, OTHER, 77_000 + 3591), None);
