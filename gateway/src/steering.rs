@@ -35,3 +35,6 @@ pub use self::prefix::{NotAPrefix, Prefix};
 pub use self::rank::{Standing, rank};
 pub use self::rtt_table::{LearningPolicy, Measured, Measurement, RttDelta, RttTable, Snapshot};
 pub use self::spread::spread;
+
+#[cfg(test)]
+mod wan_tests;
