@@ -21,7 +21,7 @@ use crate::error::{Error, Verdict};
 use crate::forward::{CARRIED_HOPS, Forwarded, Outgoing, ResponseBody, to_region, to_upstream};
 use crate::gateway::{Assets, Edge, Settings};
 use crate::mesh;
-use crate::region::{HEALTH_PATH, Observation, Region};
+use crate::region::{HEALTH_PATH, Observation, Region, RegionIndex};
 use crate::request_id::{self, REQUEST_ID};
 use crate::rescue;
 use crate::route::{Action, Route, SteeringMode};
@@ -187,7 +187,7 @@ fn asked(
     edge: &Edge,
     route: &Route,
     decision: &Decision,
-    better: crate::region::RegionIndex,
+    better: RegionIndex,
     request: &Outgoing,
     record: &Record,
 ) -> Asked {
@@ -214,7 +214,11 @@ fn asked(
         }),
         size: route.expected_size,
         can_answer_here: may_stay && is_here,
-        can_redirect: edge.regions.of(better).public_url.is_some(),
+        // Who is sent on cannot be called back, so never on a guess.
+        can_redirect: edge.regions.of(better).public_url.is_some()
+            && decision
+                .place_of(better)
+                .is_some_and(|place| place.reason != Reason::FailOpen),
     }
 }
 

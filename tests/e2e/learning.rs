@@ -30,6 +30,11 @@ fn configuration(regions: Value, steering: Value, route: Value) -> Value {
 }
 
 fn prepare(directory: &Path) {
+    let made = rcgen::generate_simple_self_signed(["edge.test".to_owned()]);
+    let made = made.expect("a certificate can be made");
+    std::fs::write(directory.join("edge.pem"), made.cert.pem()).expect("files can be written");
+    std::fs::write(directory.join("edge.key"), made.signing_key.serialize_pem())
+        .expect("files can be written");
     std::fs::write(directory.join("token"), "secret").expect("files can be written");
     std::fs::write(directory.join("assets/large.bin"), vec![7; 6 << 20])
         .expect("files can be written");
@@ -183,10 +188,18 @@ async fn exploring_is_a_small_share_and_can_be_switched_off() {
 
 /// Two regions; the first is the one that clients enter at.
 async fn pair(route: Value) -> (Gateway, Gateway) {
+    pair_with(route, "http://sgp1.test", |_| {}).await
+}
+
+async fn pair_with(
+    route: Value,
+    public_url: &str,
+    change: impl FnOnce(&mut Value),
+) -> (Gateway, Gateway) {
     let regions = |address: &str| {
         json!([
             {"name": "ams3", "address": "http://127.0.0.1:1"},
-            {"name": "sgp1", "address": address, "public_url": "http://sgp1.test"},
+            {"name": "sgp1", "address": address, "public_url": public_url},
         ])
     };
     let steering = || json!({"health_check": patient(), "learning": {"explore": 0}});
@@ -194,7 +207,8 @@ async fn pair(route: Value) -> (Gateway, Gateway) {
     far["region"] = json!("sgp1");
     let far = Gateway::start(&far, prepare).await;
     let address = format!("http://{}", far.address("http"));
-    let near = configuration(regions(&address), steering(), route);
+    let mut near = configuration(regions(&address), steering(), route);
+    change(&mut near);
     (Gateway::start(&near, prepare).await, far)
 }
 
@@ -312,4 +326,44 @@ async fn only_who_shows_the_token_is_told_why() {
             "{token:?}: {header:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_client_over_tls_is_told_of_the_better_region() {
+    let (here, _better) = pair_with(json!({}), "https://sgp1.edge.test", |near| {
+        near["steering"]["alt_svc"] = json!("1m");
+        let tls = json!([{"certificate": "edge.pem", "key": "edge.key"}]);
+        let https = json!({"name": "https", "address": "127.0.0.1:0", "tls": tls});
+        near["listeners"] = json!([{"name": "http", "address": "127.0.0.1:0"}, https]);
+    })
+    .await;
+    let pem = std::fs::read(here.path("edge.pem")).expect("it was written");
+    let client = reqwest::Client::builder()
+        .tls_certs_only([reqwest::Certificate::from_pem(&pem).expect("it is PEM")])
+        .resolve("edge.test", here.address("https"))
+        .no_proxy()
+        .build()
+        .expect("a client can be made");
+    let url = format!("https://edge.test:{}{SMALL}", here.address("https").port());
+    let get = async |ip: &str, alternative: Option<&str>| {
+        let mut request = client.get(&url).header("x-forwarded-for", ip);
+        if let Some(alternative) = alternative {
+            request = request.header("alt-used", alternative);
+        }
+        let answer = request.send().await.expect("it answers");
+        assert_eq!(answer.status(), 200);
+        let header = answer.headers().get("alt-svc");
+        header.map(|header| header.to_str().expect("text").to_owned())
+    };
+    let told = get(INDONESIAN, None).await;
+    assert_eq!(told.as_deref(), Some("h2=\"sgp1.edge.test:443\"; ma=60"));
+    assert_eq!(
+        get("91.64.0.1", None).await,
+        None,
+        "this region is the best"
+    );
+    let used = get(INDONESIAN, Some("sgp1.edge.test")).await;
+    assert_eq!(used, None, "it has followed already");
+    let plain = indonesian(&here).get(SMALL).await;
+    assert_eq!(plain.header("alt-svc"), "", "not without TLS");
 }
