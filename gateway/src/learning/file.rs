@@ -93,11 +93,10 @@ pub(super) fn load(path: &Path, regions: &RegionSet, table: &mut RttTable, now: 
     };
     match read_csv(&text, regions) {
         Ok(measurements) => {
+            // Counted before the log line, whose arguments are not looked at while nobody listens.
             let counted = measurements.iter().filter(|each| table.import(each, now));
-            tracing::info!(
-                measurements = counted.count(),
-                "learnt round trips were read"
-            );
+            let counted = counted.count();
+            tracing::info!(measurements = counted, "learnt round trips were read");
         }
         Err(error) => {
             tracing::warn!(path = %path.display(), %error, "learnt round trips make no sense; learning begins anew");

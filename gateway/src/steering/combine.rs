@@ -191,7 +191,7 @@ mod tests {
             (
                 "the second was modelled too far",
                 known,
-                &[(1, 5.0)],
+                &[(1, 3.0)],
                 [1, 0, 2],
             ),
             (

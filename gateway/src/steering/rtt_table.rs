@@ -125,8 +125,8 @@ impl RttTable {
         self.rows.is_empty()
     }
 
-    /// Takes in the round trip of a connection to us. The estimate is the median of the last five, so
-    /// that one client with a bad link, or one that lies, does not speak for its neighbours. False where
+    /// Takes in the round trip of a connection to us. The estimate is the second lowest of the last
+    /// five, so that one client with a bad link, or one that lies, does not speak for its neighbours. False where
     /// it cannot be one.
     pub fn observe(&mut self, prefix: Prefix, rtt: Duration, now: u64) -> bool {
         let Some(micros) = plausible(rtt.as_micros()) else {
@@ -139,7 +139,7 @@ impl RttTable {
             (row.ring, cell.samples) = (Ring::default(), 0);
         }
         row.ring.push(micros);
-        cell.micros = row.ring.median();
+        cell.micros = row.ring.estimate();
         cell.samples = cell.samples.saturating_add(1);
         cell.at = now;
         let is_waiting = row.tell > 0;
@@ -168,7 +168,7 @@ impl RttTable {
     pub fn import(&mut self, measurement: &Measurement<RegionIndex>, now: u64) -> bool {
         let micros = measurement.rtt_ms * 1000.0;
         // Not a number becomes 0, and what is too large the largest; neither is plausible.
-        let Some(micros) = plausible(micros as u128) else {
+        let Some(micros) = plausible(micros.round() as u128) else {
             return false;
         };
         // A clock ahead of ours brings nothing from the future.
@@ -327,15 +327,14 @@ impl Ring {
         self.len = (self.len + 1).min(RING as u8);
     }
 
-    /// The middle of what it has; the lower of two middles, since noise only ever adds.
-    fn median(&self) -> u32 {
+    /// The second lowest; of up to three, the lowest. Queues only ever add, and a median of few
+    /// connections that met one would stick to a region that nobody is sent to any more. One client that
+    /// acknowledges what it has not got does not lower it.
+    fn estimate(&self) -> u32 {
         let mut sorted = self.micros;
         let known = &mut sorted[..usize::from(self.len)];
         known.sort_unstable();
-        known
-            .get(known.len().saturating_sub(1) / 2)
-            .copied()
-            .unwrap_or(0)
+        known.get(known.len() / 4).copied().unwrap_or(0)
     }
 }
 

@@ -39,8 +39,12 @@ fn it_counts_after_enough_samples_and_until_it_is_old() {
         assert_eq!(known(&table, 1, OWN, NOW + at), None, "too few samples");
     }
     table.observe(prefix(1), ms(400), NOW + 2);
-    assert_eq!(known(&table, 1, OWN, NOW + 2), Some(30.0), "the median");
-    assert_eq!(known(&table, 1, OWN, NOW + 3602), Some(30.0));
+    assert_eq!(
+        known(&table, 1, OWN, NOW + 2),
+        Some(20.0),
+        "the lowest of three"
+    );
+    assert_eq!(known(&table, 1, OWN, NOW + 3602), Some(20.0));
     assert_eq!(known(&table, 1, OWN, NOW + 3603), None, "it is too old");
     table.observe(prefix(1), ms(50), NOW + 4000);
     assert_eq!(
