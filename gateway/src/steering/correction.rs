@@ -24,6 +24,7 @@
 //!
 //! # What is never redirected
 //!
+//! Responses whose size is not known, and those that are small.
 //! Requests with a body or an unsafe method (the body would be sent twice), upgrades (their clients do not
 //! follow), and requests that name a region themselves: whoever asks `ams3.edge.example.com` has been sent
 //! there. So a redirect leads from the one name to a region's, and never further: no loop is possible,
@@ -35,8 +36,6 @@ use crate::route::SteeringMode;
 const INITIAL_WINDOW: f32 = 14_600.0;
 const LARGEST_WINDOW: f32 = (1 << 20) as f32;
 const NAME_LOOKUP_MS: f32 = 20.0;
-/// What is not known is taken to be a page or an API's answer.
-const USUAL_SIZE: u64 = 10 << 10;
 /// A redirect must win by this much: the arithmetic is not exact, a connection that is warm already does
 /// better, and it shows in the address bar.
 const MUST_WIN_BY_MS: f32 = 100.0;
@@ -111,10 +110,11 @@ pub fn correct(asked: &Asked, ways: Option<Ways>) -> Correction {
     match asked.mode {
         SteeringMode::Redirect if may_redirect => Correction::Redirect,
         SteeringMode::Auto if may_redirect => {
-            let pays = ways.is_some_and(|ways| {
-                let size = asked.size.unwrap_or(USUAL_SIZE);
-                let cost = cost_ms(stay, ways, size);
-                cost_ms(Correction::Redirect, ways, size) + MUST_WIN_BY_MS < cost
+            // When a size is known, a carried answer has come over the mesh already: what is left is what
+            // an answer from here would cost.
+            let pays = ways.zip(asked.size).is_some_and(|(ways, size)| {
+                let stay = cost_ms(Correction::Here, ways, size);
+                cost_ms(Correction::Redirect, ways, size) + MUST_WIN_BY_MS < stay
             });
             if pays { Correction::Redirect } else { stay }
         }
