@@ -202,7 +202,7 @@ mod tests {
                 Carry,
             ),
             ("50 MiB", large, ACROSS_AN_OCEAN, Redirect),
-            ("50 MiB, hardly better", large, near, Redirect),
+            ("50 MiB, hardly better", large, near, Here),
             (
                 "100 KiB, hardly better",
                 Asked {
