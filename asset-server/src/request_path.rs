@@ -86,6 +86,22 @@ impl Miss {
 }
 
 impl Inner {
+    /// Whether a tier has what the request asks for, whatever its state.
+    pub(crate) fn is_cached(&self, request: &Parts) -> bool {
+        let Ok(path) = site::normalize(request.uri.path()) else {
+            return false;
+        };
+        let Some(mount) = self.mounts.find(&path) else {
+            return false;
+        };
+        let object = match &mount.delivery.site {
+            Some(site) => site.first(&path),
+            None => Cow::Borrowed(&*path),
+        };
+        let key = key::of_request(&object, request, &mount.key);
+        self.cache.holds(&CacheKey::new(&key))
+    }
+
     /// Key, mount, method, memory.
     pub(crate) fn first(self: &Arc<Self>, request: &Parts) -> First {
         match self.try_first(request) {

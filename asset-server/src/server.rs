@@ -119,6 +119,12 @@ impl AssetServer {
         }
     }
 
+    /// Whether what a GET or HEAD asks for lies in memory or on disk here. A hint: what is found may turn
+    /// out to be stale, or another form of the object.
+    pub fn is_cached(&self, request: &Parts) -> bool {
+        self.inner.is_cached(request)
+    }
+
     /// Whether the answer to a request may depend on [`ClientAddress`](crate::ClientAddress).
     pub fn asks_for_client(&self) -> bool {
         self.inner.signing.is_some()

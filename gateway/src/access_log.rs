@@ -17,6 +17,7 @@ use crate::forward::ResponseBody;
 use crate::gateway::Edge;
 use crate::region::{RegionIndex, RegionSet};
 use crate::route::Route;
+use crate::steering::ClientGroup;
 use crate::upstream::Claim;
 
 /// What is remembered of a request until its response has ended.
@@ -40,6 +41,16 @@ pub struct Record {
     pub route: Option<Arc<Route>>,
     /// The region nearest to the client.
     pub nearest: Option<RegionIndex>,
+    /// Where the client comes from.
+    pub group: ClientGroup,
+    /// Whether another region has carried it here.
+    pub carried: bool,
+    /// Whether the decision is asked for.
+    pub explains: bool,
+    /// The decision in a header, for whoever asked for it.
+    pub explained: Option<HeaderValue>,
+    /// The value of `Alt-Svc`, where the client is told of a better region.
+    pub alt_svc: Option<HeaderValue>,
     /// The region that answered.
     pub region: RegionIndex,
     /// The word for the error that we made, if we did.
@@ -74,6 +85,11 @@ impl Record {
             tls: false,
             route: None,
             nearest: None,
+            group: ClientGroup::of(None),
+            carried: false,
+            explains: false,
+            explained: None,
+            alt_svc: None,
             region,
             error: None,
             permit: None,

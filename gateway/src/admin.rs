@@ -1,5 +1,7 @@
 //! The private listener: liveness, readiness, metrics, the dashboard, and JSON under `/api/v1/`.
 
+mod rtt;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,8 +17,9 @@ use serving::admin::Finding;
 use serving::secret::Secret;
 
 use crate::gateway::{Assets, Edge};
+use crate::learning::unix_now;
 use crate::route::Action;
-use crate::steering::explain;
+use crate::steering::{Learnt, explain};
 
 /// Everything the private listener answers.
 pub fn router(edge: &Arc<Edge>, token: Option<Secret>) -> Router {
@@ -34,7 +37,8 @@ pub fn router(edge: &Arc<Edge>, token: Option<Secret>) -> Router {
         .route("/api/v1/routes", get(routes))
         .route("/api/v1/upstreams", get(upstreams))
         .with_state(edge.clone());
-    let router = shared.merge(own);
+    let learnt = serving::admin::require_token(rtt::router(edge), token.clone());
+    let router = shared.merge(own).merge(learnt);
     match &edge.assets {
         Some(Assets::Embedded(server)) => {
             router.merge(serving::admin::require_token(server.admin_router(), token))
@@ -127,11 +131,18 @@ async fn explain_client(
         let has_upstream = route.is_none_or(|route| route.available[index.get()]);
         edge.standing(index, has_upstream, now)
     };
+    let snapshot = edge.learning.snapshot();
+    let learnt = Learnt {
+        snapshot: &snapshot,
+        exploration: edge.learning.exploration,
+        now: unix_now(),
+    };
     Json(explain(
         &edge.regions,
         &edge.geo,
         &edge.costs,
         query.ip,
+        Some(learnt),
         standing,
         true,
     ))

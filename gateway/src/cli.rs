@@ -7,6 +7,8 @@ mod demo;
 
 mod explain;
 
+mod rtt;
+
 mod run;
 
 mod schema;
@@ -46,6 +48,8 @@ enum Verb {
     Demo(demo::Arguments),
     /// Rank the regions for a client address, each with the reason for its place.
     Explain(explain::Arguments),
+    /// Export or import what has been learnt of clients' round trips.
+    Rtt(rtt::Arguments),
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
     /// Print a completion script for a shell.
@@ -65,6 +69,7 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         #[cfg(feature = "demo")]
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Explain(arguments) => explain::run(&arguments),
+        Verb::Rtt(arguments) => rtt::run(&arguments),
         Verb::Schema => schema::run(),
         Verb::Completions { shell } => {
             clap_complete::generate(

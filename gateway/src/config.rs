@@ -21,13 +21,14 @@ use serving::secret::Secret;
 use serving::telemetry::LogFile;
 
 pub use self::file::{
-    ActionFile, AdminFile, AssetServerFile, File, GeoFile, HealthCheckFile, LimitsFile,
-    ListenerFile, LocationFile, MatchFile, PathFile, RegionCheckFile, RegionFile, RouteFile,
-    SteeringFile, TimeoutsFile, UpstreamFile,
+    ActionFile, AdminFile, AssetServerFile, ExplainFile, File, GeoFile, HealthCheckFile,
+    LearningFile, LimitsFile, ListenerFile, LocationFile, MatchFile, PathFile, RegionCheckFile,
+    RegionFile, RouteFile, SteeringFile, TimeoutsFile, UpstreamFile,
 };
 pub use self::fixed::Fixed;
 use crate::client_addr::TrustedProxies;
-use crate::gateway::RegionCheck;
+use crate::gateway::{CorrectionConfig, RegionCheck};
+use crate::learning::LearningConfig;
 use crate::region::{HealthPolicy, MAX_REGIONS, RegionSet};
 use crate::route::{Matcher, SteeringMode};
 use crate::upstream::{HealthCheck, Timeouts};
@@ -57,6 +58,10 @@ pub struct Config {
     pub health_policy: HealthPolicy,
     /// How often regions ask each other.
     pub health_check: RegionCheck,
+    /// What is learnt of clients' round trips.
+    pub learning: LearningConfig,
+    /// How clients are told of better regions.
+    pub correction: CorrectionConfig,
     /// Timers of carried requests.
     pub mesh_timeouts: Timeouts,
     /// Requests inside at once.
@@ -127,6 +132,8 @@ pub struct RouteConfig {
     pub matcher: Matcher,
     /// What to do when the client's best region is another one.
     pub steering: SteeringMode,
+    /// Bytes of a usual response.
+    pub expected_size: Option<u64>,
     /// What answers, by index into `upstreams` where it is one.
     pub action: ActionConfig,
 }

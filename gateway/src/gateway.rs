@@ -14,17 +14,21 @@ use asset_server::AssetServer;
 use geo_db::{CostTable, GeoDb};
 use prometheus::Registry;
 use serving::drain::Drain;
+use serving::secret::Secret;
 
 pub use self::start::{Gateway, StartError};
 use crate::admission::Admission;
 use crate::client_addr::TrustedProxies;
 use crate::config::Fixed;
 use crate::forward::Mesh;
+use crate::learning::{Learning, unix_now};
 use crate::mesh;
 use crate::metrics::Metrics;
 use crate::region::{HealthPolicy, Hearsay, MAX_REGIONS, RegionIndex, RegionSet, Status};
 use crate::route::{Route, RouteTable};
-use crate::steering::{Decision, Standing, rank, spread};
+use crate::steering::{
+    ClientGroup, Decision, Prefix, Stage, Standing, Ways, decide, explore, spread,
+};
 use crate::upstream::Upstream;
 
 /// Everything a request needs. One a process, shared by all connections.
@@ -43,6 +47,10 @@ pub struct Edge {
     pub hearsay: Hearsay,
     /// What other regions say of themselves and of each other.
     pub state: mesh::State,
+    /// How far clients really are.
+    pub learning: Learning,
+    /// How clients are told of better regions.
+    pub correction: CorrectionConfig,
     /// Connections to other regions.
     pub mesh: Mesh,
     /// The asset server, if there is one.
@@ -82,6 +90,17 @@ pub enum Assets {
     Remote(Arc<Upstream>),
 }
 
+/// How clients are told of better regions, and of why.
+#[derive(Debug, Default)]
+pub struct CorrectionConfig {
+    /// For how long an `Alt-Svc` counts that names a better region; `None` is never sent.
+    pub alt_svc: Option<Duration>,
+    /// Who may ask for `x-edge-explain` with this token.
+    pub explain_token: Option<Secret>,
+    /// Whether everybody may, as in the demo.
+    pub explain_to_all: bool,
+}
+
 /// How often regions ask each other how they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RegionCheck {
@@ -92,20 +111,68 @@ pub struct RegionCheck {
 }
 
 impl Edge {
-    /// Ranks the regions for a client of a route.
+    /// Ranks the regions for a client of a route whose request has come here.
     pub fn steer(&self, client: IpAddr, route: &Route, now: Instant) -> Decision {
-        let proximity = self.costs.nearest(&self.geo.lookup(client));
+        let stage = Stage::Arrived(self.regions.own_index());
+        self.decide(client, &route.available, now, stage)
+    }
+
+    /// Ranks the regions for an answer that says where to go, such as one of DNS. It may explore.
+    /// `available` says by region index which regions may be named.
+    pub fn steer_answer(
+        &self,
+        client: IpAddr,
+        available: &[bool; MAX_REGIONS],
+        now: Instant,
+    ) -> Decision {
+        self.decide(client, available, now, Stage::Answer)
+    }
+
+    fn decide(
+        &self,
+        client: IpAddr,
+        available: &[bool; MAX_REGIONS],
+        now: Instant,
+        stage: Stage,
+    ) -> Decision {
+        let location = self.geo.lookup(client);
         let standing: ArrayVec<Standing, MAX_REGIONS> = self
             .regions
             .iter()
-            .map(|(index, _)| self.standing(index, route.available[index.get()], now))
+            .map(|(index, _)| self.standing(index, available[index.get()], now))
             .collect();
-        rank(
-            &proximity,
+        let learnt = self.learning.snapshot();
+        let (mut decision, sources) = decide(
+            self.costs.nearest(&location),
+            learnt.get(Prefix::of(client)),
             &standing,
             spread(client),
             self.regions.own_index(),
-        )
+        );
+        decision.group = ClientGroup::of(location.country);
+        let exploration = self.learning.exploration;
+        if exploration.share > 0.0 {
+            explore(
+                &mut decision,
+                &sources,
+                exploration,
+                client,
+                unix_now(),
+                stage,
+            );
+        }
+        decision
+    }
+
+    /// The ways between a client, this region and a better one, where all are known.
+    pub fn ways(&self, decision: &Decision, better: RegionIndex) -> Option<Ways> {
+        let to = |region| decision.place_of(region)?.rtt_ms;
+        let between = self.regions.of(better).health().rtt.unwrap_or_default();
+        Some(Ways {
+            here_ms: to(self.regions.own_index())?,
+            better_ms: to(better)?,
+            between_ms: between.as_secs_f32() * 1000.0,
+        })
     }
 
     /// How a region is doing, ours included.

@@ -27,6 +27,8 @@ pub mod mesh;
 
 pub mod steering;
 
+pub mod learning;
+
 pub mod upstream;
 
 pub mod forward;

@@ -1,7 +1,7 @@
 //! What the gateway counts. Every handle that a request touches is resolved when the configuration is
 //! loaded, so that counting is one atomic addition.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use geo_db::GeoDb;
@@ -9,12 +9,13 @@ use http::StatusCode;
 use prometheus::PullingGauge;
 use prometheus::core::Collector;
 use prometheus::{
-    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
-    Result,
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
+    Registry, Result,
 };
 
 use crate::admission::Admission;
 use crate::region::{HealthPolicy, Region, RegionIndex, RegionSet, Status};
+use crate::steering::{ClientGroup, Correction};
 
 /// Seconds: a memory hit takes a tenth of a millisecond, an ocean a quarter of a second, an upload minutes.
 const BUCKETS: [f64; 14] = [
@@ -22,6 +23,8 @@ const BUCKETS: [f64; 14] = [
 ];
 
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+const CORRECTIONS: [Correction; 3] = [Correction::Here, Correction::Carry, Correction::Redirect];
 
 /// The families that live as long as the process.
 #[derive(Clone, Debug)]
@@ -32,6 +35,12 @@ pub struct Metrics {
     pub reloads_applied: IntCounter,
     /// Configuration files refused; the running configuration stays.
     pub reloads_refused: IntCounter,
+    /// Round trips of client connections that were learnt from.
+    pub rtt_samples: IntCounter,
+    /// Client prefixes of which a round trip is known.
+    pub rtt_prefixes: IntGauge,
+    steered: Arc<Steered>,
+    corrections: [IntCounter; 3],
     requests: IntCounterVec,
     errors: IntCounterVec,
     responses: Arc<Responses>,
@@ -46,6 +55,44 @@ struct Responses {
     /// Indexed by nearest, then by answering region.
     nearest_known: Vec<Vec<Histogram>>,
     nearest_unknown: Vec<Histogram>,
+}
+
+/// Requests by where their client comes from, where it should have been answered, and where it was.
+#[derive(Debug)]
+struct Steered {
+    family: IntCounterVec,
+    regions: Vec<String>,
+    /// Found once each: most of the thousands that are possible never happen.
+    counters: Vec<OnceLock<IntCounter>>,
+}
+
+impl Steered {
+    fn new(family: IntCounterVec, regions: Vec<String>) -> Self {
+        let possible = ClientGroup::COUNT * (regions.len() + 1) * regions.len();
+        Self {
+            family,
+            regions,
+            counters: std::iter::repeat_with(OnceLock::new)
+                .take(possible)
+                .collect(),
+        }
+    }
+
+    fn count(&self, group: ClientGroup, ideal: Option<RegionIndex>, served: RegionIndex) {
+        let regions = self.regions.len();
+        let ideal = ideal.map_or(regions, RegionIndex::get);
+        let at = (group.get() * (regions + 1) + ideal) * regions + served.get();
+        let Some(counter) = self.counters.get(at) else {
+            return;
+        };
+        let found = || {
+            let name = |index: usize| self.regions.get(index).map_or("unknown", String::as_str);
+            let group = ClientGroup::names().nth(group.get()).unwrap_or("other");
+            self.family
+                .with_label_values(&[group, name(ideal), name(served.get())])
+        };
+        counter.get_or_init(found).inc();
+    }
 }
 
 /// The counters of one route, by status class.
@@ -93,6 +140,40 @@ impl Metrics {
                 .collect()
         };
         Ok(Self {
+            rtt_samples: add(
+                registry,
+                IntCounter::new(
+                    "gateway_rtt_samples_total",
+                    "Round trips of client connections that were learnt from.",
+                )?,
+            )?,
+            rtt_prefixes: add(
+                registry,
+                IntGauge::new(
+                    "gateway_rtt_prefixes",
+                    "Client prefixes of which a round trip is known.",
+                )?,
+            )?,
+            steered: {
+                let family = counter(
+                    "gateway_steered_requests_total",
+                    "Requests by where the client comes from, the region that would be best if all were up, and the region that answered.",
+                    &["client_group", "ideal_region", "served_region"],
+                )?;
+                for name in &names {
+                    family.with_label_values(&["other", "unknown", name]);
+                }
+                let names = names.iter().map(|name| (*name).to_owned());
+                Arc::new(Steered::new(family, names.collect()))
+            },
+            corrections: {
+                let family = counter(
+                    "gateway_corrections_total",
+                    "What was done with requests whose best region is another one.",
+                    &["action"],
+                )?;
+                CORRECTIONS.map(|correction| family.with_label_values(&[correction.as_str()]))
+            },
             retries: add(
                 registry,
                 IntCounter::new(
@@ -144,6 +225,19 @@ impl Metrics {
         };
         if let Some(histogram) = row.and_then(|row| row.get(answered.get())) {
             histogram.observe(after.as_secs_f64());
+        }
+    }
+
+    /// Counts where a request was answered, and where it should have been.
+    pub fn steered(&self, group: ClientGroup, ideal: Option<RegionIndex>, served: RegionIndex) {
+        self.steered.count(group, ideal, served);
+    }
+
+    /// Counts what was done with a request whose best region is another one.
+    pub fn corrected(&self, correction: Correction) {
+        let at = CORRECTIONS.iter().position(|known| *known == correction);
+        if let Some(counter) = at.and_then(|at| self.corrections.get(at)) {
+            counter.inc();
         }
     }
 

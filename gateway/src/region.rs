@@ -53,6 +53,8 @@ pub struct Region {
     pub address: Option<Address>,
     /// How clients reach it without steering, for redirects: scheme and host.
     pub public_url: Option<String>,
+    /// Host and port of `public_url`, without the port where it is the scheme's own.
+    pub public_name: Option<Box<str>>,
     health: ArcSwap<Health>,
 }
 
@@ -70,6 +72,10 @@ impl Region {
                 .unwrap_or_else(|_| HeaderValue::from_static("unnamed")),
             point,
             address,
+            public_name: public_url.as_deref().map(|url| {
+                let name = url.split_once("://").map_or(url, |(_, name)| name);
+                without_usual_port(name).into()
+            }),
             public_url,
             health: ArcSwap::from_pointee(Health::unknown()),
         }
@@ -93,6 +99,13 @@ impl Region {
         let after = self.health();
         (before.status != after.status).then_some(after)
     }
+}
+
+/// Host and port as a request names them, without a port that goes without saying.
+fn without_usual_port(authority: &str) -> &str {
+    let usual = [":443", ":80"];
+    let short = usual.iter().find_map(|port| authority.strip_suffix(port));
+    short.unwrap_or(authority)
 }
 
 /// All regions, in the order of the configuration, and which of them we are.
@@ -135,6 +148,16 @@ impl RegionSet {
         self.iter()
             .find(|(_, region)| region.name.as_str() == name)
             .map(|(index, _)| index)
+    }
+
+    /// Whether a host, with its port or without, is the name that clients reach one region by.
+    pub fn is_name_of_one(&self, host: &str) -> bool {
+        let host = without_usual_port(host);
+        let mut names = self
+            .regions
+            .iter()
+            .filter_map(|region| region.public_name.as_deref());
+        names.any(|name| name.eq_ignore_ascii_case(host))
     }
 
     /// All of them, in order.

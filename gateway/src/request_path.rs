@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use arrayvec::ArrayString;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST, HeaderName, LOCATION};
+use http::header::{ALT_SVC, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, LOCATION};
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use serving::listener::Peer;
 use serving::problem::Problem;
@@ -21,14 +21,20 @@ use crate::error::{Error, Verdict};
 use crate::forward::{CARRIED_HOPS, Forwarded, Outgoing, ResponseBody, to_region, to_upstream};
 use crate::gateway::{Assets, Edge, Settings};
 use crate::mesh;
-use crate::region::{HEALTH_PATH, Observation, Region};
+use crate::region::{HEALTH_PATH, Observation, Region, RegionIndex};
 use crate::request_id::{self, REQUEST_ID};
 use crate::rescue;
 use crate::route::{Action, Route, SteeringMode};
-use crate::steering::Decision;
+use crate::steering::{Asked, Correction, Decision, Reason, Ways, correct, explain_header};
 
 /// Names the region that answered.
 pub const EDGE_REGION: HeaderName = HeaderName::from_static("x-edge-region");
+/// Asks for the decision behind the answer, and carries it.
+const EDGE_EXPLAIN: HeaderName = HeaderName::from_static("x-edge-explain");
+/// Shows that the asker may know.
+const EDGE_EXPLAIN_TOKEN: HeaderName = HeaderName::from_static("x-edge-explain-token");
+/// Names the alternative that `Alt-Svc` led to, RFC 7838 section 5.
+const ALT_USED: HeaderName = HeaderName::from_static("alt-used");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// A request is carried between regions at most this often, and counted from this.
@@ -55,6 +61,7 @@ pub async fn respond(
     // From here on every request leaves a line in the log, however it ends.
     let mut record = Record::new(start, id, client, edge.regions.own_index());
     let hops = if from_region { hops(&request.parts) } else { 0 };
+    record.carried = hops > 0;
     record.tls = if hops > 0 {
         Forwarded::carried_tls(&request.parts.headers)
     } else {
@@ -110,18 +117,167 @@ async fn answer(
     // Route and client -> ranked regions.
     let decision = edge.steer(record.client, route, record.start);
     record.nearest = decision.ideal;
+    record.group = decision.group;
+    let explains = may_explain(edge, request, hops);
     let here = hops > 0
         || route.steering == SteeringMode::Here
         || decision.best() == Some(edge.regions.own_index());
     if here {
+        if explains {
+            record.explained = explain_header(&edge.regions, &decision, Correction::Here);
+        }
         return serve_here(edge, route, request, record).await;
     }
+    record.explains = explains;
     // Boxed, so that requests that stay do not carry the room that those that leave need.
     Box::pin(serve_elsewhere(edge, route, &decision, request, record)).await
 }
 
-/// Another region is better for this client, and nobody has carried the request yet.
+/// Another region is better for this client, and nobody has carried the request yet: whatever costs the
+/// client least is done, as far as the route allows.
 async fn serve_elsewhere(
+    edge: &Edge,
+    route: &Route,
+    decision: &Decision,
+    request: &mut Outgoing,
+    record: &mut Record,
+) -> Result<Response<ResponseBody>, Error> {
+    let Some(better) = decision.best() else {
+        return Err(Error::NoUsableRegion);
+    };
+    let ways = edge.ways(decision, better);
+    let mut asked = asked(edge, route, decision, better, request, record);
+    let mut correction = correct(&asked, ways);
+    let mut answer = match correction {
+        Correction::Redirect => None,
+        Correction::Here => Some(serve_here(edge, route, request, record).await?),
+        Correction::Carry => Some(carry(edge, route, decision, request, record).await?),
+    };
+    // Only now is the size of an asset known. Its body has not been read, and is dropped unread.
+    if let Some(response) = answer.as_ref().filter(|_| asked.mode == SteeringMode::Auto) {
+        asked.size = size(route, &request.parts.method, response).or(asked.size);
+        if correct(&asked, ways) == Correction::Redirect {
+            correction = Correction::Redirect;
+            answer = None;
+        }
+    }
+    edge.metrics.corrected(correction);
+    if record.explains {
+        record.explained = explain_header(&edge.regions, decision, correction);
+    }
+    let region = edge.regions.of(better);
+    match (answer, &region.public_url) {
+        (Some(response), _) => {
+            record.alt_svc = alt_svc(edge, region, &asked, ways, record);
+            Ok(response)
+        }
+        (None, Some(url)) => {
+            record.region = better;
+            // Temporary: the client may have moved by tomorrow, and so may the region's state.
+            let status = StatusCode::TEMPORARY_REDIRECT;
+            redirect(status, &format!("{url}*"), &request.parts)
+        }
+        // `can_redirect` says that there is one.
+        (None, None) => Err(Error::NoUsableRegion),
+    }
+}
+
+/// What the correction needs to know of a request.
+fn asked(
+    edge: &Edge,
+    route: &Route,
+    decision: &Decision,
+    better: RegionIndex,
+    request: &Outgoing,
+    record: &Record,
+) -> Asked {
+    let parts = &request.parts;
+    let is_read = matches!(parts.method, Method::GET | Method::HEAD);
+    let own = decision.place_of(edge.regions.own_index());
+    // Whom slow start sends away stays away.
+    let may_stay = own.is_some_and(|own| own.reason.is_usable() && own.reason != Reason::SlowStart);
+    let is_here = match (&route.action, &edge.assets) {
+        (Action::Assets, Some(Assets::Embedded(server))) => is_read && server.is_cached(parts),
+        (Action::Upstream { .. }, _) => true,
+        _ => false,
+    };
+    let alternative = parts.headers.get(ALT_USED);
+    let mut names = [Some(&record.host), alternative].into_iter().flatten();
+    Asked {
+        mode: route.steering,
+        is_read,
+        has_body: request.has_body(),
+        is_upgrade: request.is_upgrade(),
+        names_a_region: names.any(|name| {
+            let name = name.to_str().unwrap_or_default();
+            edge.regions.is_name_of_one(name)
+        }),
+        size: route.expected_size,
+        can_answer_here: may_stay && is_here,
+        // Who is sent on cannot be called back, so never on a guess.
+        can_redirect: edge.regions.of(better).public_url.is_some()
+            && decision
+                .place_of(better)
+                .is_some_and(|place| place.reason != Reason::FailOpen),
+    }
+}
+
+/// Bytes of an asset that is about to be sent.
+fn size(route: &Route, method: &Method, response: &Response<ResponseBody>) -> Option<u64> {
+    if *method == Method::HEAD || !response.status().is_success() {
+        return Some(0);
+    }
+    let length = response.headers().get(CONTENT_LENGTH)?.to_str().ok()?;
+    // An upstream has done its work by now, and would do it again elsewhere.
+    let length = length.parse().ok();
+    length.filter(|_| matches!(route.action, Action::Assets))
+}
+
+/// `Alt-Svc` (RFC 7838) for a region with a name of its own, over TLS only, and only where it is nearer: it
+/// is an operator's word that every region's certificate covers the one name.
+fn alt_svc(
+    edge: &Edge,
+    region: &Region,
+    asked: &Asked,
+    ways: Option<Ways>,
+    record: &Record,
+) -> Option<HeaderValue> {
+    let lifetime = edge.correction.alt_svc?;
+    let authority = region.public_url.as_deref()?.strip_prefix("https://")?;
+    let is_nearer = ways.is_some_and(|ways| ways.better_ms < ways.here_ms);
+    if !record.tls || asked.names_a_region || !is_nearer {
+        return None;
+    }
+    let port = if authority.rsplit(']').next()?.contains(':') {
+        ""
+    } else {
+        ":443"
+    };
+    let value = format!("h2=\"{authority}{port}\"; ma={}", lifetime.as_secs());
+    HeaderValue::try_from(value).ok()
+}
+
+/// Whether this request may know the decision behind its answer. What it shows for it goes no further.
+fn may_explain(edge: &Edge, request: &mut Outgoing, hops: u8) -> bool {
+    let headers = &mut request.parts.headers;
+    if !headers.contains_key(EDGE_EXPLAIN) && !headers.contains_key(EDGE_EXPLAIN_TOKEN) {
+        return false;
+    }
+    let asks = headers.remove(EDGE_EXPLAIN).is_some_and(|asks| asks == "1");
+    let shown = headers.remove(EDGE_EXPLAIN_TOKEN);
+    let knows = || {
+        let shown = shown.as_ref().and_then(|shown| shown.to_str().ok());
+        let token = edge.correction.explain_token.as_ref();
+        token
+            .zip(shown)
+            .is_some_and(|(token, shown)| token.matches(shown))
+    };
+    // The region that the request came to first has decided.
+    asks && hops == 0 && (edge.correction.explain_to_all || knows())
+}
+
+/// Carries a request to the best region that takes it.
+async fn carry(
     edge: &Edge,
     route: &Route,
     decision: &Decision,
@@ -140,14 +296,6 @@ async fn serve_elsewhere(
             return serve_here(edge, route, request, record).await;
         }
         let region = edge.regions.of(place.region);
-        if let (SteeringMode::Redirect, Some(url)) = (route.steering, &region.public_url) {
-            record.region = place.region;
-            return redirect(
-                StatusCode::TEMPORARY_REDIRECT,
-                &format!("{url}*"),
-                &request.parts,
-            );
-        }
         if attempt > 0 {
             if !(request.may_retry(&failure) && edge.mesh.retry_budget.spend()) {
                 return Err(failure);
@@ -248,11 +396,22 @@ fn finish(
     if let Some(timing) = server_timing(edge.regions.own(), &record, now) {
         headers.append(SERVER_TIMING, timing);
     }
+    if let Some(explained) = record.explained.take() {
+        headers.insert(EDGE_EXPLAIN, explained);
+    }
+    if let Some(alt_svc) = record.alt_svc.take() {
+        headers.insert(ALT_SVC, alt_svc);
+    }
     if let Some(route) = &record.route {
         route.metrics.count(response.status());
         if route.action.is_steered() {
             edge.metrics
                 .response(record.nearest, record.region, record.headers_after);
+            // Where the client came in, and there alone.
+            if !record.carried {
+                edge.metrics
+                    .steered(record.group, record.nearest, record.region);
+            }
         }
     }
     record.follow(response, edge)
@@ -365,6 +524,7 @@ fn own_record(edge: &Edge) -> Response<ResponseBody> {
         version: edge.state.instance.next_version(),
         draining: edge.drain.has_started(),
         shares: shares.collect(),
+        round_trips: edge.learning.told(),
     };
     let body = serde_json::to_vec(&record).unwrap_or_default();
     fixed(

@@ -24,6 +24,8 @@ pub struct Route {
     pub matcher: Matcher,
     /// What to do when the client's best region is another one.
     pub steering: SteeringMode,
+    /// Bytes of a usual response, for `auto` where nothing better is known.
+    pub expected_size: Option<u64>,
     /// What answers.
     pub action: Action,
     /// Which regions can answer it, by region index.
@@ -53,6 +55,9 @@ pub enum SteeringMode {
     Redirect,
     /// Answer here.
     Here,
+    /// Whichever costs the client least for this request: answer here what is here, send the client on
+    /// for what is large, carry the rest.
+    Auto,
 }
 
 /// What answers a route's requests.

@@ -14,6 +14,8 @@ mod drain;
 
 mod failover;
 
+mod learning;
+
 mod listeners;
 
 mod purge;

@@ -7,6 +7,8 @@ mod proxy_protocol;
 
 mod rewind;
 
+mod round_trip;
+
 mod tls;
 
 use std::future::Future;
@@ -24,6 +26,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 pub use self::connection::{HttpLimits, Metrics};
 pub use self::proxy_protocol::{ProxyProtocol, ProxyProtocolFile, ProxyProtocolMode};
+pub use self::round_trip::{OnRoundTrip, round_trip};
 pub use self::tls::{Certificates, TlsError, TlsFile};
 use crate::drain::Drain;
 
@@ -37,13 +40,13 @@ pub struct Peer {
 }
 
 /// One bound address and how its connections are treated.
-#[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
     tls: Option<Arc<Certificates>>,
     proxy_protocol: ProxyProtocol,
     limits: HttpLimits,
     metrics: Metrics,
+    on_round_trip: Option<OnRoundTrip>,
 }
 
 /// Why an address could not be bound.
@@ -84,6 +87,7 @@ impl Listener {
             proxy_protocol: ProxyProtocol::default(),
             limits: HttpLimits::default(),
             metrics,
+            on_round_trip: None,
         }
     }
 
@@ -111,6 +115,16 @@ impl Listener {
         Self { limits, ..self }
     }
 
+    /// The same listener, which tells how far its clients are. A connection whose client is known by its
+    /// PROXY header alone is not reported: the time would be the proxy's.
+    #[must_use]
+    pub fn with_round_trips(self, on_round_trip: OnRoundTrip) -> Self {
+        Self {
+            on_round_trip: Some(on_round_trip),
+            ..self
+        }
+    }
+
     /// The bound address.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
@@ -131,12 +145,14 @@ impl Listener {
             proxy_protocol,
             limits,
             metrics,
+            on_round_trip,
         } = self;
         let shared = Arc::new(connection::Settings::new(
             tls,
             proxy_protocol,
             limits,
             metrics,
+            on_round_trip,
         ));
         loop {
             let accepted = tokio::select! {

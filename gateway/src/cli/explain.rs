@@ -109,6 +109,7 @@ fn alone(config: &Config, arguments: &Arguments) -> Result<Explanation, String> 
         &geo,
         &costs,
         arguments.ip,
+        None,
         standing,
         false,
     ))
@@ -136,16 +137,20 @@ fn print(explanation: &Explanation) {
             "No gateway runs with this configuration here, so every region is taken to be up."
         );
     }
-    println!("\n     region  expected RTT  distance  status    share  reason");
+    if let Some(region) = &explanation.explores {
+        println!("For the next minutes DNS answers name {region}, to learn how far it is.");
+    }
+    println!("\n     region  expected RTT  from      distance  status    share  reason");
     for (at, place) in explanation.places.iter().enumerate() {
         let number = |value: Option<f32>, unit: &str| {
             value.map_or("–".to_owned(), |value| format!("{value:.0} {unit}"))
         };
         println!(
-            "{:>3}  {:<6}  {:>12}  {:>8}  {:<8}  {:>4.0}%  {}",
+            "{:>3}  {:<6}  {:>12}  {:<8}  {:>8}  {:<8}  {:>4.0}%  {}",
             at + 1,
             place.region,
             number(place.expected_rtt_ms, "ms"),
+            place.rtt_source,
             number(place.km, "km"),
             place.status,
             place.share * 100.0,

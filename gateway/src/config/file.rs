@@ -62,6 +62,9 @@ pub struct File {
     pub upstreams: BTreeMap<String, UpstreamFile>,
     /// Which requests go where. The most specific match answers: host, then path, then the rest.
     pub routes: Vec<RouteFile>,
+    /// Directory for what is kept across restarts, such as learnt round trips; left out: nothing is.
+    #[serde(default)]
+    pub state_directory: Option<PathBuf>,
     /// Time that requests in flight have to finish when the process is asked to stop.
     #[serde(default = "default_drain_timeout")]
     pub drain_timeout: Duration,
@@ -158,6 +161,52 @@ pub struct SteeringFile {
     pub slow_start: Duration,
     /// Connections to, and answers from, other regions.
     pub timeouts: TimeoutsFile,
+    /// What is learnt of clients' round trips.
+    pub learning: LearningFile,
+    /// How long an `Alt-Svc` header that names a better region counts; 0 sends none. Only for fleets
+    /// whose certificates cover the same names in every region.
+    pub alt_svc: Duration,
+    /// Who may ask why with `x-edge-explain`.
+    pub explain: ExplainFile,
+}
+
+/// What is learnt of clients' round trips.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LearningFile {
+    /// Client prefixes (/24, /48) kept; some 300 bytes each.
+    pub prefixes: usize,
+    /// Connections from which on a measurement beats the model.
+    pub min_samples: u32,
+    /// Age up to which it does.
+    pub fresh_for: Duration,
+    /// Part of the time that clients for whom two regions may be equally near are sent to the one that
+    /// was not measured, 0 to 0.1; 0 is never.
+    pub explore: f32,
+    /// How much farther than the best region one may seem and still be tried.
+    pub explore_margin: Duration,
+}
+
+impl Default for LearningFile {
+    fn default() -> Self {
+        Self {
+            prefixes: 50_000,
+            min_samples: 3,
+            fresh_for: Duration::from_secs(24 * 3600),
+            explore: 0.01,
+            explore_margin: Duration::from_millis(20),
+        }
+    }
+}
+
+/// Who may ask why with `x-edge-explain`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExplainFile {
+    /// The token that `x-edge-explain-token` must have. Without one, nobody may.
+    pub token: Option<SecretSource>,
+    /// Everybody may. For demos and tests.
+    pub anyone: bool,
 }
 
 impl Default for SteeringFile {
@@ -166,6 +215,9 @@ impl Default for SteeringFile {
             health_check: RegionCheckFile::default(),
             slow_start: Duration::from_secs(60),
             timeouts: TimeoutsFile::default(),
+            learning: LearningFile::default(),
+            alt_svc: Duration::from_secs(0),
+            explain: ExplainFile::default(),
         }
     }
 }
@@ -306,6 +358,9 @@ pub struct RouteFile {
     /// What to do when the client's best region is another one.
     #[serde(default)]
     pub steering: SteeringMode,
+    /// Size of a usual response, for `auto`. Assets say their own once they are found.
+    #[serde(default)]
+    pub expected_size: Option<ByteSize>,
     /// What answers.
     pub action: ActionFile,
 }

@@ -1,5 +1,7 @@
 //! From what is written to what it means. Every fault names the key that it is at.
 
+mod learning;
+
 mod regions;
 
 mod routes;
@@ -13,6 +15,7 @@ use std::time::Duration;
 use serving::config::Invalid;
 use serving::listener::{HttpLimits, TlsFile};
 
+use self::learning::{correction, learning};
 use self::regions::regions;
 use self::routes::{action, matcher};
 use self::upstreams::{timeouts, upstream};
@@ -80,6 +83,7 @@ pub(super) fn resolve(file: File, directory: &Path) -> Result<Config, Invalid> {
                 name: route.name,
                 matcher: matcher.map_err(located)?,
                 steering: route.steering,
+                expected_size: route.expected_size.map(serving::units::ByteSize::get),
                 action: action.map_err(located)?,
             })
         })
@@ -119,6 +123,13 @@ pub(super) fn resolve(file: File, directory: &Path) -> Result<Config, Invalid> {
             interval: positive("steering.health_check.interval", check.interval)?,
             timeout: check.timeout.get(),
         },
+        learning: learning(
+            file.steering.learning,
+            file.state_directory.as_deref(),
+            directory,
+        )
+        .map_err(|e| e.within("steering.learning"))?,
+        correction: correction(&file.steering, directory).map_err(|e| e.within("steering"))?,
         mesh_timeouts: timeouts(file.steering.timeouts),
         requests_in_flight: file.limits.requests_in_flight,
         http_limits: http_limits(file.limits)?,

@@ -143,6 +143,11 @@ fn each_fault_is_one_line_that_names_file_line_key_and_reason() {
             r#"gateway.yaml:19: routes[1].match.path.prefix: "jobs" must start with /"#,
         ),
         (
+            "region: ams3",
+            "steering: {learning: {explore: 0.2}}\nregion: ams3",
+            "gateway.yaml:2: steering.learning.explore: must be between 0 and 0.1",
+        ),
+        (
             "0.0.0.0:8443",
             "0.0.0.0",
             "gateway.yaml:8: listeners[0].address: ",

@@ -80,6 +80,7 @@ pub(super) fn write(plan: &Plan<'_>, path: &Path) -> std::io::Result<()> {
         "steering": {
             "health_check": {"interval": "250ms", "timeout": "1s", "down_after": 2, "up_after": 2},
             "slow_start": plan.slow_start,
+            "explain": {"anyone": true},
         },
         "asset_server": {"embedded": {
             "mounts": [{"path": "/assets/", "origin": {"s3": bucket}}],

@@ -49,6 +49,11 @@ impl Source {
         }
     }
 
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self, Self::Empty)
+    }
+
     /// Whether another attempt could send all of it.
     pub(super) fn is_whole(&self) -> bool {
         match self {

@@ -54,6 +54,16 @@ impl Outgoing {
         }
     }
 
+    /// Whether a body comes with it.
+    pub fn has_body(&self) -> bool {
+        !self.body.is_empty()
+    }
+
+    /// Whether it asks for another protocol.
+    pub fn is_upgrade(&self) -> bool {
+        self.upgrade.is_some()
+    }
+
     /// Path and query as asked for.
     pub(super) fn path(&self) -> PathAndQuery {
         self.parts

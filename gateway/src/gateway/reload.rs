@@ -81,6 +81,7 @@ fn route(
         name: file.name.as_str().into(),
         matcher: file.matcher.clone(),
         steering: file.steering,
+        expected_size: file.expected_size,
         action,
         available,
         metrics: metrics.route(&file.name),

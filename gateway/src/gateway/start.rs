@@ -10,7 +10,7 @@ use geo_db::{CostTable, GeoDb};
 use prometheus::Registry;
 use serving::drain::Drain;
 use serving::listener::{
-    self, BindError, Certificates, Listener, Metrics as ListenerMetrics, TlsError,
+    self, BindError, Certificates, Listener, Metrics as ListenerMetrics, OnRoundTrip, TlsError,
 };
 use tokio::net::TcpListener;
 
@@ -18,6 +18,7 @@ use super::{Assets, Edge, reload};
 use crate::admission::Admission;
 use crate::config::{AssetServerConfig, Config};
 use crate::forward::Mesh;
+use crate::learning::{self, Learning};
 use crate::metrics::{self, Metrics};
 use crate::region::{self, Hearsay};
 use crate::upstream::{self, Balance, RetryBudget, client, roots};
@@ -131,6 +132,8 @@ impl Gateway {
             health_check: config.health_check,
             hearsay: Hearsay::new(Instant::now()),
             state: mesh::State::new(mesh::Instance::started_now()),
+            learning: Learning::new(config.learning, &config.regions),
+            correction: config.correction,
             mesh: Mesh {
                 http2: client(true, timeouts.connect, &roots),
                 http1: client(false, timeouts.connect, &roots),
@@ -194,8 +197,11 @@ impl Gateway {
                 edge.drain.clone(),
             ));
         }
+        edge.drain
+            .spawn(learning::run(edge.clone(), edge.drain.clone()));
         for listener in listeners {
             let edge = edge.clone();
+            let listener = listener.with_round_trips(on_round_trip(&edge));
             let respond = {
                 let edge = edge.clone();
                 move |peer, request| request_path::respond(edge.clone(), peer, request)
@@ -221,4 +227,18 @@ impl Gateway {
         }
         cut
     }
+}
+
+/// Connections of clients count; those of proxies and of other regions tell how far *they* are.
+fn on_round_trip(edge: &Arc<Edge>) -> OnRoundTrip {
+    let edge = Arc::downgrade(edge);
+    Arc::new(move |client, rtt| {
+        let Some(edge) = edge.upgrade() else {
+            return;
+        };
+        let settings = edge.settings.load();
+        if !settings.trusted_proxies.contains(client) && !settings.peers.contains(client) {
+            edge.learning.observe(client, rtt);
+        }
+    })
 }

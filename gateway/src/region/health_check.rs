@@ -47,6 +47,7 @@ pub(crate) async fn look(edge: &Edge, index: RegionIndex) {
             let own = record.shares.get(edge.regions.own().name.as_str());
             edge.hearsay.hear(index, own.copied(), Instant::now());
             let draining = record.draining;
+            edge.learning.hear(index, &record);
             edge.state.hear(index, record, Instant::now());
             if draining {
                 Observation::Draining

@@ -2,6 +2,7 @@
 
 use arrayvec::ArrayVec;
 
+use super::{ClientGroup, RttSource};
 use crate::region::{MAX_REGIONS, RegionIndex};
 
 /// Why a region has its place.
@@ -9,7 +10,11 @@ use crate::region::{MAX_REGIONS, RegionIndex};
 pub enum Reason {
     /// An override sends this client's network here.
     Pinned,
-    /// Lowest expected round trip of all that can serve.
+    /// Lowest expected round trip of all that can serve, by measurements of this client's network.
+    Measured,
+    /// Tried instead of the best one, to learn how far it is.
+    Explored,
+    /// Lowest expected round trip of all that can serve, by the model.
     Nearest,
     /// Can serve; others are nearer.
     Farther,
@@ -32,6 +37,8 @@ impl Reason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pinned => "pinned",
+            Self::Measured => "measured",
+            Self::Explored => "explored",
             Self::Nearest => "nearest",
             Self::Farther => "farther",
             Self::UnknownLocation => "unknown_location",
@@ -60,6 +67,8 @@ pub struct Place {
     pub km: Option<f32>,
     /// Expected round trip to the client in milliseconds, where its place is known.
     pub rtt_ms: Option<f32>,
+    /// Where that comes from.
+    pub source: RttSource,
 }
 
 /// All regions, best first; those that cannot be used come last.
@@ -69,12 +78,19 @@ pub struct Decision {
     pub places: ArrayVec<Place, MAX_REGIONS>,
     /// Where the client would be answered if everything were up and had room.
     pub ideal: Option<RegionIndex>,
+    /// Where the client comes from, for metrics.
+    pub group: ClientGroup,
 }
 
 impl Decision {
     /// Regions to try, best first.
     pub fn usable(&self) -> impl Iterator<Item = &Place> {
         self.places.iter().filter(|place| place.reason.is_usable())
+    }
+
+    /// A region's place.
+    pub fn place_of(&self, region: RegionIndex) -> Option<&Place> {
+        self.places.iter().find(|place| place.region == region)
     }
 
     /// The region to try first.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use geo_db::{CostTable, GeoDb, Location};
 use serde::{Deserialize, Serialize};
 
-use super::{Standing, rank, spread};
+use super::{Exploration, Prefix, Snapshot, Stage, Standing, decide, explore, spread};
 use crate::region::{RegionIndex, RegionSet, Status};
 
 /// Where a client would be answered, and why.
@@ -27,6 +27,9 @@ pub struct Explanation {
     pub source: String,
     /// The region that would be best if everything were up.
     pub nearest: Option<String>,
+    /// The region that a DNS answer or redirect would name now, where that is one to try out.
+    #[serde(default)]
+    pub explores: Option<String>,
     /// Whether health is that of a running gateway; otherwise every region is taken to be up.
     pub live: bool,
     /// The regions, best first.
@@ -44,6 +47,9 @@ pub struct ExplainedPlace {
     pub usable: bool,
     /// Expected round trip to the client in milliseconds.
     pub expected_rtt_ms: Option<f32>,
+    /// Where that comes from: `measured`, `model`, `pinned` or `none`.
+    #[serde(default)]
+    pub rtt_source: String,
     /// Great-circle distance to the client in kilometres.
     pub km: Option<f32>,
     /// How it is doing.
@@ -52,24 +58,43 @@ pub struct ExplainedPlace {
     pub share: f32,
 }
 
+/// What was learnt, as a decision uses it.
+#[derive(Clone, Copy, Debug)]
+pub struct Learnt<'a> {
+    /// Measured round trips.
+    pub snapshot: &'a Snapshot,
+    /// How much is tried out.
+    pub exploration: Exploration,
+    /// Seconds since 1970.
+    pub now: u64,
+}
+
 /// Explains the ranking for `client`, with `standing` of each region.
 pub fn explain(
     regions: &RegionSet,
     geo: &GeoDb,
     costs: &CostTable,
     client: IpAddr,
+    learnt: Option<Learnt<'_>>,
     standing: impl Fn(RegionIndex) -> Standing,
     live: bool,
 ) -> Explanation {
     let location: Location = geo.lookup(client);
     let standings: Vec<Standing> = regions.iter().map(|(index, _)| standing(index)).collect();
-    let decision = rank(
-        &costs.nearest(&location),
+    let measured = learnt.and_then(|learnt| learnt.snapshot.get(Prefix::of(client)));
+    let (decision, sources) = decide(
+        costs.nearest(&location),
+        measured,
         &standings,
         spread(client),
         regions.own_index(),
     );
     let name = |region: RegionIndex| regions.of(region).name.to_string();
+    let explores = learnt.and_then(|learnt| {
+        let (mut tried, how) = (decision.clone(), learnt.exploration);
+        let explores = explore(&mut tried, &sources, how, client, learnt.now, Stage::Answer);
+        explores.then(|| tried.best().map(name)).flatten()
+    });
     Explanation {
         client,
         country: location.country.map(|country| country.to_string()),
@@ -79,6 +104,7 @@ pub fn explain(
         asn: location.asn,
         source: location.source.as_str().to_owned(),
         nearest: decision.ideal.map(name),
+        explores,
         live,
         places: decision
             .places
@@ -88,6 +114,7 @@ pub fn explain(
                 reason: place.reason.as_str().to_owned(),
                 usable: place.reason.is_usable(),
                 expected_rtt_ms: place.rtt_ms,
+                rtt_source: place.source.as_str().to_owned(),
                 km: place.km,
                 status: standings[place.region.get()].status.as_str().to_owned(),
                 share: standings[place.region.get()].share,

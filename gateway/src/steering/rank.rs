@@ -4,6 +4,7 @@ use arrayvec::ArrayVec;
 use geo_db::Ranked;
 
 use super::decision::{Decision, Place, Reason};
+use super::{ClientGroup, RttSource};
 use crate::region::{MAX_REGIONS, RegionIndex, Status};
 
 /// Regions that are tried when nothing seems to be up.
@@ -75,6 +76,7 @@ pub fn rank(
                 reason,
                 km: near.km,
                 rtt_ms,
+                source: RttSource::None,
             },
         ));
     }
@@ -96,7 +98,11 @@ pub fn rank(
         left.take(FAIL_OPEN)
             .for_each(|place| place.reason = Reason::FailOpen);
     }
-    Decision { places, ideal }
+    Decision {
+        places,
+        ideal,
+        group: ClientGroup::of(None),
+    }
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ use tokio_rustls::TlsAcceptor;
 use super::Peer;
 use super::proxy_protocol::{ProxyProtocol, Refused};
 use super::rewind::Rewind;
+use super::round_trip::{Measured, OnRoundTrip};
 use super::tls::Certificates;
 use crate::drain::Drain;
 
@@ -102,6 +103,7 @@ pub(super) struct Settings {
     proxy_protocol: ProxyProtocol,
     limits: HttpLimits,
     metrics: Metrics,
+    on_round_trip: Option<OnRoundTrip>,
     http: auto::Builder<TokioExecutor>,
     http1: auto::Builder<TokioExecutor>,
     http2: auto::Builder<TokioExecutor>,
@@ -113,6 +115,7 @@ impl Settings {
         proxy_protocol: ProxyProtocol,
         limits: HttpLimits,
         metrics: Metrics,
+        on_round_trip: Option<OnRoundTrip>,
     ) -> Self {
         let http = builder(limits);
         Self {
@@ -120,6 +123,7 @@ impl Settings {
             proxy_protocol,
             limits,
             metrics,
+            on_round_trip,
             http1: http.clone().http1_only(),
             http2: http.clone().http2_only(),
             http,
@@ -185,6 +189,9 @@ pub(super) async fn serve<F, R, B>(
             Err(_) => return refuse(metrics, peer, Refused::Cut),
         }
     };
+    // Where a proxy speaks for the client, the connection's time is the proxy's.
+    let report = settings.on_round_trip.clone().filter(|_| address == peer);
+    let stream = Measured::new(stream, report.map(|report| (peer.ip(), report)));
     let peer = Peer {
         address,
         tls: settings.tls.is_some(),
