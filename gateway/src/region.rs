@@ -1,10 +1,16 @@
 //! What each region is, and how it is doing as seen from here.
 
+pub mod drain_order;
+
+mod drains;
+
 mod health;
 
 mod health_check;
 
 mod hearsay;
+
+mod load;
 
 use std::time::Instant;
 
@@ -13,9 +19,12 @@ use geo_db::{Point, RegionPoint, RegionSlug};
 use http::HeaderValue;
 use http::uri::{Authority, Scheme};
 
+pub use self::drains::Drains;
 pub use self::health::{Health, HealthPolicy, Observation, Status};
 pub(crate) use self::health_check::{PATH as HEALTH_PATH, look, run as run_health_checks};
 pub use self::hearsay::Hearsay;
+pub use self::load::Load;
+pub(crate) use self::load::sane;
 
 /// Most regions one fleet can have; DigitalOcean has 14.
 pub const MAX_REGIONS: usize = geo_db::MAX_REGIONS;
@@ -53,6 +62,8 @@ pub struct Region {
     pub address: Option<Address>,
     /// How clients reach it without steering, for redirects: scheme and host.
     pub public_url: Option<String>,
+    /// The part of its users that it gets while all is well, 0 to 1.
+    pub weight: f32,
     health: ArcSwap<Health>,
 }
 
@@ -71,8 +82,15 @@ impl Region {
             point,
             address,
             public_url,
+            weight: 1.0,
             health: ArcSwap::from_pointee(Health::unknown()),
         }
+    }
+
+    /// With another weight than 1.
+    #[must_use]
+    pub fn with_weight(self, weight: f32) -> Self {
+        Self { weight, ..self }
     }
 
     /// How it is doing.

@@ -7,6 +7,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::region::Load;
+use crate::region::drain_order::Orders;
+
 /// One gateway's word.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -22,6 +25,12 @@ pub struct Record {
     pub draining: bool,
     /// The share of its users that each region gets, as the speaker sees it, 0 to 1.
     pub shares: BTreeMap<String, f32>,
+    /// How busy it is.
+    #[serde(default)]
+    pub load: Load,
+    /// The drain orders that it knows, its own and those of others.
+    #[serde(default)]
+    pub drain_orders: Orders,
 }
 
 /// When a record was made: by start of its gateway, then by count. Clocks of two machines are never
