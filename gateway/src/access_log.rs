@@ -40,6 +40,8 @@ pub struct Record {
     pub route: Option<Arc<Route>>,
     /// The region nearest to the client.
     pub nearest: Option<RegionIndex>,
+    /// The region that it would be answered in now if all had room.
+    pub home: Option<RegionIndex>,
     /// The region that answered.
     pub region: RegionIndex,
     /// The word for the error that we made, if we did.
@@ -74,6 +76,7 @@ impl Record {
             tls: false,
             route: None,
             nearest: None,
+            home: None,
             region,
             error: None,
             permit: None,

@@ -1,5 +1,7 @@
 //! A region's gateway as a whole: built from a configuration, serving until it is drained.
 
+mod balance;
+
 pub mod reload;
 
 mod start;
@@ -22,9 +24,13 @@ use crate::config::Fixed;
 use crate::forward::Mesh;
 use crate::mesh;
 use crate::metrics::Metrics;
-use crate::region::{HealthPolicy, Hearsay, MAX_REGIONS, RegionIndex, RegionSet, Status};
-use crate::route::{Route, RouteTable};
-use crate::steering::{Decision, Standing, rank, spread};
+use crate::region::{
+    Drains, HealthPolicy, Hearsay, Load, MAX_REGIONS, RegionIndex, RegionSet, Status,
+};
+use crate::route::{Route, RouteTable, Rules, Tenants};
+use crate::steering::{
+    Balance, Decision, Preferences, SpillPolicy, Standing, rank, spread,
+};
 use crate::upstream::Upstream;
 
 /// Everything a request needs. One a process, shared by all connections.
@@ -43,6 +49,16 @@ pub struct Edge {
     pub hearsay: Hearsay,
     /// What other regions say of themselves and of each other.
     pub state: mesh::State,
+    /// How busy this gateway is.
+    pub load: ArcSwap<Load>,
+    /// What each region keeps of its users and takes of others', by load.
+    pub balance: ArcSwap<Balance>,
+    /// When regions send users away.
+    pub spill: SpillPolicy,
+    /// Orders of operators to drain regions.
+    pub drains: Drains,
+    /// Which groups of clients prefer which regions.
+    pub preferences: Preferences,
     /// Connections to other regions.
     pub mesh: Mesh,
     /// The asset server, if there is one.
@@ -72,6 +88,20 @@ pub struct Settings {
     pub trusted_proxies: TrustedProxies,
     /// Where other regions' requests come from.
     pub peers: TrustedProxies,
+    /// Whose hosts have rules of their own.
+    pub tenants: Tenants,
+}
+
+impl Settings {
+    /// What a request for `host` asks of regions, by its route and its tenant.
+    pub fn rules<'a>(&'a self, route: Option<&'a Route>, host: &str) -> Rules<'a> {
+        Rules::of(route, self.tenants.of_host(host))
+    }
+
+    /// What a name asks of regions, before there is a request.
+    pub fn rules_of_name(&self, name: &str) -> Rules<'_> {
+        Rules::of_name(name, &self.routes, &self.tenants)
+    }
 }
 
 /// Where assets come from.
@@ -92,37 +122,42 @@ pub struct RegionCheck {
 }
 
 impl Edge {
-    /// Ranks the regions for a client of a route.
-    pub fn steer(&self, client: IpAddr, route: &Route, now: Instant) -> Decision {
-        let proximity = self.costs.nearest(&self.geo.lookup(client));
+    /// Ranks the regions for a client under the rules of its host and route.
+    pub fn steer(&self, client: IpAddr, rules: &Rules<'_>, now: Instant) -> Decision {
+        let location = self.geo.lookup(client);
+        let preference = rules.preference_of(&self.preferences, client, &location);
         let standing: ArrayVec<Standing, MAX_REGIONS> = self
             .regions
             .iter()
-            .map(|(index, _)| self.standing(index, route.available[index.get()], now))
+            .map(|(index, _)| rules.apply(self.standing(index, true, now), index, preference))
             .collect();
         rank(
-            &proximity,
+            &self.costs.nearest(&location),
             &standing,
             spread(client),
             self.regions.own_index(),
         )
     }
 
-    /// How a region is doing, ours included.
+    /// How a region is doing, ours included, whatever is asked of it.
     pub fn standing(&self, index: RegionIndex, has_upstream: bool, now: Instant) -> Standing {
-        if index == self.regions.own_index() {
+        let region = self.regions.of(index);
+        let (status, share) = if index == self.regions.own_index() {
             // While we drain we still answer what has come here: connections end on their own.
-            return Standing {
-                has_upstream,
-                status: Status::Up,
-                share: self.hearsay.share(now),
-            };
-        }
-        let health = self.regions.of(index).health();
+            (Status::Up, self.hearsay.share(now))
+        } else {
+            let health = region.health();
+            (health.status, health.share(now, &self.health_policy))
+        };
+        let returned = self.drains.share(index, now, &self.health_policy);
         Standing {
             has_upstream,
-            status: health.status,
-            share: health.share(now, &self.health_policy),
+            status,
+            is_drained: self.drains.is_drained(index),
+            share: share.min(returned),
+            weight: region.weight,
+            spill: self.balance.load().of(index.get()),
+            ..Standing::UP
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::mesh;
 use crate::region::{HEALTH_PATH, Observation, Region};
 use crate::request_id::{self, REQUEST_ID};
 use crate::rescue;
-use crate::route::{Action, Route, SteeringMode};
+use crate::route::{Action, Outside, Route, SteeringMode};
 use crate::steering::Decision;
 
 /// Names the region that answered.
@@ -97,6 +97,16 @@ async fn answer(
         .find(name, parts.uri.path(), &parts.method, &parts.headers)
         .ok_or(Error::NoRoute)?;
     record.route = Some(route.clone());
+    let rules = settings.rules(Some(route), record.host.to_str().unwrap_or_default());
+    let own = edge.regions.own_index();
+    let is_carried_on = hops == 0
+        && route.action.is_steered()
+        && route.steering != SteeringMode::Here
+        && rules.residency.outside == Outside::Carry;
+    // What must not be here is not answered here, whatever it is; at most it passes through.
+    if !rules.residency.allows(own) && !is_carried_on {
+        return Err(Error::Residency);
+    }
     match &route.action {
         Action::Respond {
             status,
@@ -108,11 +118,15 @@ async fn answer(
     }
 
     // Route and client -> ranked regions.
-    let decision = edge.steer(record.client, route, record.start);
+    let decision = edge.steer(record.client, &rules, record.start);
     record.nearest = decision.ideal;
+    record.home = decision.home;
+    if decision.best().is_none() && !rules.residency.allows(own) {
+        return Err(Error::Residency);
+    }
     let here = hops > 0
         || route.steering == SteeringMode::Here
-        || decision.best() == Some(edge.regions.own_index());
+        || decision.best() == Some(own);
     if here {
         return serve_here(edge, route, request, record).await;
     }
@@ -189,6 +203,10 @@ async fn serve_here(
     request: &mut Outgoing,
     record: &mut Record,
 ) -> Result<Response<ResponseBody>, Error> {
+    let home = record.home.unwrap_or(edge.regions.own_index());
+    if let Some(permit) = &mut record.permit {
+        permit.serve_for(home);
+    }
     let (upstream, strip_prefix) = match (&route.action, &edge.assets) {
         (
             Action::Upstream {
@@ -365,6 +383,8 @@ fn own_record(edge: &Edge) -> Response<ResponseBody> {
         version: edge.state.instance.next_version(),
         draining: edge.drain.has_started(),
         shares: shares.collect(),
+        load: edge.load.load().as_ref().clone(),
+        drain_orders: edge.drains.orders(),
     };
     let body = serde_json::to_vec(&record).unwrap_or_default();
     fixed(

@@ -4,6 +4,8 @@ mod matcher;
 
 mod residency;
 
+mod rules;
+
 mod table;
 
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use http::{HeaderValue, StatusCode};
 
 pub use self::matcher::{HostPattern, InvalidPattern, Matcher, PathPattern};
 pub use self::residency::{Outside, Residency, Tenant, Tenants};
+pub use self::rules::Rules;
 pub use self::table::RouteTable;
 use crate::metrics::RouteMetrics;
 use crate::region::MAX_REGIONS;

@@ -4,6 +4,8 @@ mod regions;
 
 mod routes;
 
+mod steering;
+
 mod upstreams;
 
 use std::collections::BTreeSet;
@@ -15,6 +17,9 @@ use serving::listener::{HttpLimits, TlsFile};
 
 use self::regions::regions;
 use self::routes::{action, matcher};
+use self::steering::{
+    preference, preferences, route_residency, shield_is_resident, spill, tenants, weights,
+};
 use self::upstreams::{timeouts, upstream};
 use super::file::{AssetServerFile, File, GeoFile, LimitsFile, ListenerFile};
 use super::fixed::Fixed;
@@ -40,6 +45,7 @@ pub(super) fn resolve(file: File, directory: &Path) -> Result<Config, Invalid> {
         "name",
         file.routes.iter().map(|route| route.name.as_str()),
     )?;
+    weights(&file.regions)?;
     let regions = regions(&file.regions, &file.region)?;
     let upstreams: Vec<UpstreamConfig> = file
         .upstreams
@@ -49,6 +55,7 @@ pub(super) fn resolve(file: File, directory: &Path) -> Result<Config, Invalid> {
                 .map_err(|e| e.within(format!("upstreams.{name}")))
         })
         .collect::<Result<_, _>>()?;
+    let assets_file = file.asset_server.clone();
     let asset_server = match file.asset_server {
         None => None,
         Some(AssetServerFile::Embedded(embedded)) => {
@@ -75,15 +82,29 @@ pub(super) fn resolve(file: File, directory: &Path) -> Result<Config, Invalid> {
             let matcher = matcher(&route.matches).map_err(|e| e.within("match"));
             let action = action(route.action, &upstreams, asset_server.is_some())
                 .map_err(|e| e.within("action"));
+            let residency = route_residency(route.residency.as_ref(), &regions)
+                .map_err(|e| e.within("residency"));
+            let preference = preference(&route.preference, &regions)
+                .map_err(|e| e.within("preference"));
             let located = |e: Invalid| e.within(format!("routes[{at}]"));
             Ok(RouteConfig {
                 name: route.name,
                 matcher: matcher.map_err(located)?,
                 steering: route.steering,
+                residency: residency.map_err(located)?,
+                preference: preference.map_err(located)?,
                 action: action.map_err(located)?,
             })
         })
         .collect::<Result<_, Invalid>>()?;
+    let tenants = tenants(&file.tenants, &regions)?;
+    let named = routes
+        .iter()
+        .map(|route| (format!("the residency of route {}", route.name), &route.residency))
+        .chain(tenants.iter().map(|tenant| {
+            (format!("the residency of tenant {}", tenant.name), &tenant.residency)
+        }));
+    shield_is_resident(assets_file.as_ref(), named, &regions)?;
     let check = file.steering.health_check;
     at_least_one("steering.health_check.down_after", check.down_after)?;
     at_least_one("steering.health_check.up_after", check.up_after)?;
@@ -97,7 +118,6 @@ pub(super) fn resolve(file: File, directory: &Path) -> Result<Config, Invalid> {
         return Err(Invalid::new("listeners", "at least one listener is needed"));
     }
     Ok(Config {
-        regions,
         listeners: file
             .listeners
             .into_iter()
@@ -119,6 +139,10 @@ pub(super) fn resolve(file: File, directory: &Path) -> Result<Config, Invalid> {
             interval: positive("steering.health_check.interval", check.interval)?,
             timeout: check.timeout.get(),
         },
+        spill: spill(&file.steering.spill).map_err(|e| e.within("steering.spill"))?,
+        preferences: preferences(&file.steering.preference, &regions)?,
+        tenants,
+        state_directory: file.state_directory.map(|path| directory.join(path)),
         mesh_timeouts: timeouts(file.steering.timeouts),
         requests_in_flight: file.limits.requests_in_flight,
         http_limits: http_limits(file.limits)?,
@@ -128,6 +152,7 @@ pub(super) fn resolve(file: File, directory: &Path) -> Result<Config, Invalid> {
             .map(|path| directory.join(path))
             .collect(),
         asset_server,
+        regions,
         upstreams,
         routes,
         drain_timeout: file.drain_timeout.get(),
