@@ -19,7 +19,9 @@ struct Counts {
     in_flight: AtomicUsize,
     /// Since the start.
     admitted: AtomicU64,
-    /// Requests that are served here, by the region whose users they are.
+    /// Requests that are served here.
+    served: AtomicUsize,
+    /// The same, by the region whose users they are.
     served_for: [AtomicU32; MAX_REGIONS],
 }
 
@@ -60,6 +62,13 @@ impl Admission {
         self.counts.admitted.load(Ordering::Relaxed)
     }
 
+    /// Whether so many are served here that the next should go elsewhere, if anybody has room. A little is
+    /// left for those that have to be carried there.
+    pub fn is_full(&self) -> bool {
+        let served = self.counts.served.load(Ordering::Relaxed);
+        served >= (self.limit - self.limit / 20).max(1)
+    }
+
     /// Requests served here now that belong to the users of `region`. Those that are carried elsewhere
     /// are not among them.
     pub fn served_for(&self, region: RegionIndex) -> u32 {
@@ -79,6 +88,7 @@ impl Permit {
     pub fn serve_for(&mut self, region: RegionIndex) {
         if self.served_for.is_none() {
             self.served_for = Some(region);
+            self.counts.served.fetch_add(1, Ordering::Relaxed);
             self.counts.served_for[region.get()].fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -88,6 +98,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         self.counts.in_flight.fetch_sub(1, Ordering::Relaxed);
         if let Some(region) = self.served_for {
+            self.counts.served.fetch_sub(1, Ordering::Relaxed);
             self.counts.served_for[region.get()].fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -117,8 +128,13 @@ mod tests {
         permit.serve_for(RegionIndex(0));
         let served = [0, 1].map(|region| admission.served_for(RegionIndex(region)));
         assert_eq!(served, [0, 1]);
+        assert!(!admission.is_full());
+        let mut second = admission.enter().unwrap();
+        second.serve_for(RegionIndex(0));
+        assert!(admission.is_full());
         drop(permit);
+        assert!(!admission.is_full());
         assert_eq!(admission.served_for(RegionIndex(1)), 0);
-        assert_eq!(admission.admitted(), 1);
+        assert_eq!(admission.admitted(), 2);
     }
 }

@@ -142,8 +142,13 @@ impl Edge {
     /// How a region is doing, ours included, whatever is asked of it.
     pub fn standing(&self, index: RegionIndex, has_upstream: bool, now: Instant) -> Standing {
         let region = self.regions.of(index);
+        let mut spill = self.balance.load().of(index.get());
         let (status, share) = if index == self.regions.own_index() {
             // While we drain we still answer what has come here: connections end on their own.
+            // Shares follow the load of the last seconds; a crowd is here at once.
+            if self.admission.is_full() {
+                spill.share = 0.0;
+            }
             (Status::Up, self.hearsay.share(now))
         } else {
             let health = region.health();
@@ -156,7 +161,7 @@ impl Edge {
             is_drained: self.drains.is_drained(index),
             share: share.min(returned),
             weight: region.weight,
-            spill: self.balance.load().of(index.get()),
+            spill,
             ..Standing::UP
         }
     }

@@ -24,7 +24,6 @@ pub use self::health::{Health, HealthPolicy, Observation, Status};
 pub(crate) use self::health_check::{PATH as HEALTH_PATH, look, run as run_health_checks};
 pub use self::hearsay::Hearsay;
 pub use self::load::Load;
-pub(crate) use self::load::sane;
 
 /// Most regions one fleet can have; DigitalOcean has 14.
 pub const MAX_REGIONS: usize = geo_db::MAX_REGIONS;

@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::Edge;
 use crate::mesh::Heard;
-use crate::region::{Load, MAX_REGIONS, RegionIndex, Status, sane};
+use crate::region::{Load, MAX_REGIONS, RegionIndex, Status};
 use crate::steering::RegionLoad;
 
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -92,48 +92,34 @@ fn turn(edge: &Edge, before: Before, now: Instant) -> Before {
             tracing::info!(from = heard.record.region, "took over drain orders");
         }
     }
-    let loads: ArrayVec<&Load, MAX_REGIONS> = edge
+    let loads: ArrayVec<Option<&Load>, MAX_REGIONS> = edge
         .regions
         .iter()
         .zip(&heard)
         .map(|((index, _), heard)| match heard {
-            _ if index == edge.regions.own_index() => &*own,
-            Some(heard) if heard.age(now) <= FRESH => &heard.record.load,
-            _ => UNKNOWN,
+            _ if index == edge.regions.own_index() => Some(&*own),
+            Some(heard) if heard.age(now) <= FRESH => Some(&heard.record.load),
+            _ => None,
         })
         .collect();
     let regions: ArrayVec<RegionLoad, MAX_REGIONS> = edge
         .regions
         .iter()
-        .zip(&loads)
-        .map(|((index, region), load)| RegionLoad {
-            capacity: sane(load.capacity as f32),
-            served: sane(load.served),
-            demand: loads
-                .iter()
-                .map(|load| load.served_for(region.name.as_str()))
-                .sum(),
-            is_open: is_open(edge, index),
+        .map(|(index, region)| {
+            RegionLoad::of(index.get(), region.name.as_str(), &loads, is_open(edge, index))
         })
         .collect();
     let balance = edge.balance.load().step(&regions, elapsed, &edge.spill);
     for ((index, region), load) in edge.regions.iter().zip(&loads) {
         let kept = balance.of(index.get()).share;
         let drained = edge.drains.is_drained(index);
-        edge.metrics
-            .load(region, load.utilisation(), kept, drained);
+        let used = load.map_or(0.0, Load::utilisation);
+        edge.metrics.load(region, used, kept, drained);
     }
     edge.balance.store(Arc::new(balance));
     edge.load.store(own.clone());
     Before { at: now, admitted }
 }
-
-static UNKNOWN: &Load = &Load {
-    capacity: 0,
-    served: 0.0,
-    served_for: std::collections::BTreeMap::new(),
-    requests_per_second: 0.0,
-};
 
 /// Whether a region may be given requests at all.
 fn is_open(edge: &Edge, index: RegionIndex) -> bool {

@@ -33,6 +33,11 @@ impl Load {
         }
     }
 
+    /// What it serves, as a number that arithmetic can bear.
+    pub fn served(&self) -> f32 {
+        sane(self.served)
+    }
+
     /// What it serves for the users of a region.
     pub fn served_for(&self, region: &str) -> f32 {
         self.served_for.get(region).copied().map_or(0.0, sane)
@@ -61,7 +66,7 @@ impl Load {
 }
 
 /// A number that arithmetic can bear, whatever a peer has sent.
-pub(crate) fn sane(number: f32) -> f32 {
+fn sane(number: f32) -> f32 {
     if number.is_finite() {
         number.clamp(0.0, 1e9)
     } else {

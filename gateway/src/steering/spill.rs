@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use arrayvec::ArrayVec;
 
-use crate::region::MAX_REGIONS;
+use crate::region::{Load, MAX_REGIONS};
 
 /// When regions send users away, and how slowly those return.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -187,6 +187,19 @@ fn wanted(loads: &[RegionLoad], policy: &SpillPolicy) -> ArrayVec<Wanted, MAX_RE
 }
 
 impl RegionLoad {
+    /// Of the region with this index and name, from each region's last word, in which old ones are
+    /// `None`.
+    pub fn of(index: usize, name: &str, words: &[Option<&Load>], is_open: bool) -> Self {
+        let own = words.get(index).copied().flatten();
+        let by_all = words.iter().flatten().map(|word| word.served_for(name));
+        Self {
+            capacity: own.map_or(0.0, |word| word.capacity as f32),
+            served: own.map_or(0.0, Load::served),
+            demand: by_all.sum(),
+            is_open,
+        }
+    }
+
     /// Requests that it wants to be rid of, where others are filled to `level`.
     fn excess(&self, level: f32, policy: &SpillPolicy) -> f32 {
         if self.capacity <= 0.0 || self.demand <= 0.0 || !self.is_open {

@@ -13,7 +13,7 @@ const POLICY: SpillPolicy = SpillPolicy {
 fn busy(demand: f32) -> RegionLoad {
     RegionLoad {
         capacity: 100.0,
-        served: demand.min(80.0),
+        served: demand.min(75.0),
         demand,
         is_open: true,
     }
