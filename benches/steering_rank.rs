@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use benches::Sequence;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use gateway::region::{Region, RegionIndex, RegionSet, Status};
+use gateway::region::{Region, RegionIndex, RegionSet};
 use gateway::steering::{Standing, rank, spread};
 use geo_db::{CostTable, GeoDb, catalogue};
 
@@ -28,14 +28,7 @@ fn steering_rank(c: &mut Criterion) {
             continue;
         };
         let own: RegionIndex = regions.own_index();
-        let standing = vec![
-            Standing {
-                has_upstream: true,
-                status: Status::Up,
-                share: 1.0
-            };
-            count
-        ];
+        let standing = vec![Standing::UP; count];
         let locations: Vec<_> = clients
             .iter()
             .map(|client| (*client, geo.lookup(*client)))

@@ -11,8 +11,25 @@ use scenario::{Plan, Scenario, Seen, run};
 const CLIENTS: usize = 20_000;
 
 fn seen(scenario: Scenario) -> Seen {
-    let plan = Plan { begin: 60, end: 150, seconds: 320 };
-    let (_, seen) = run(scenario, CLIENTS, plan);
+    let (count, plan) = match scenario {
+        Scenario::LoadWave => (
+            CLIENTS / 2,
+            Plan {
+                begin: 90,
+                end: 720,
+                seconds: 720,
+            },
+        ),
+        _ => (
+            CLIENTS,
+            Plan {
+                begin: 90,
+                end: 180,
+                seconds: 330,
+            },
+        ),
+    };
+    let (_, seen) = run(scenario, count, plan);
     eprintln!("{}: {seen:?}", scenario.name());
     seen
 }
@@ -21,7 +38,10 @@ fn seen(scenario: Scenario) -> Seen {
 fn assert_bounds(scenario: Scenario, seen: &Seen) {
     let part = |part: f64| part / seen.requests;
     assert!(seen.unanswered < 1.0, "{scenario:?}: {seen:?}");
-    assert!(part(seen.refused_beside_room) < 0.000_1, "{scenario:?}: {seen:?}");
+    assert!(
+        part(seen.refused_beside_room) < 0.000_1,
+        "{scenario:?}: {seen:?}"
+    );
     assert!(seen.overfull_seconds <= 5, "{scenario:?}: {seen:?}");
     assert!(seen.turns <= 3, "{scenario:?}: {seen:?}");
 }

@@ -69,7 +69,9 @@ impl Clients {
         let mut random = Sequence::new();
         let mut place = || {
             let drawn = f64::from(random.next()) / f64::from(u32::MAX) * total;
-            places[weights.partition_point(|weight| *weight < drawn).min(places.len() - 1)]
+            places[weights
+                .partition_point(|weight| *weight < drawn)
+                .min(places.len() - 1)]
         };
         let prefixes: Vec<Prefix> = (0..count.div_ceil(25))
             .map(|number| {

@@ -14,17 +14,36 @@ use std::time::Instant;
 use scenario::{Plan, Scenario, run};
 
 fn main() {
-    let numbers = std::env::args().skip(1).filter_map(|text| text.parse().ok());
+    let numbers = std::env::args()
+        .skip(1)
+        .filter_map(|text| text.parse().ok());
     let count = numbers.last().unwrap_or(1_000_000);
     println!("{count} clients, 14 regions, DNS answers kept for 30 s");
     println!(
         "\n{:<22} {:>8} {:>9} {:>8} {:>8} {:>10} {:>9} {:>5} {:>16} {:>7}",
-        "scenario", "carried", "elsewhere", "refused", "in room", "unanswered", "moved in", "turns", "fullest", "took"
+        "scenario",
+        "carried",
+        "elsewhere",
+        "refused",
+        "in room",
+        "unanswered",
+        "moved in",
+        "turns",
+        "fullest",
+        "took"
     );
     for scenario in Scenario::ALL {
         let plan = match scenario {
-            Scenario::LoadWave => Plan { begin: 60, end: 1800, seconds: 1800 },
-            _ => Plan { begin: 120, end: 300, seconds: 600 },
+            Scenario::LoadWave => Plan {
+                begin: 60,
+                end: 1800,
+                seconds: 1800,
+            },
+            _ => Plan {
+                begin: 120,
+                end: 300,
+                seconds: 600,
+            },
         };
         let start = Instant::now();
         let (fleet, seen) = run(scenario, count, plan);
@@ -51,6 +70,10 @@ fn main() {
             .zip(seen.peak)
             .map(|(region, peak)| format!("{} {:.0} %", fleet.name(region), 100.0 * peak))
             .collect();
-        println!("    peak load: {}; overfull beside room: {} s", peaks.join(", "), seen.overfull_seconds);
+        println!(
+            "    peak load: {}; overfull beside room: {} s",
+            peaks.join(", "),
+            seen.overfull_seconds
+        );
     }
 }

@@ -95,6 +95,7 @@ pub fn run(scenario: Scenario, count: usize, plan: Plan) -> (Fleet, Seen) {
     let mut fleet = Fleet::new(asked * SPARE / REGIONS as f32);
     let mut clients = Clients::new(count, &fleet.costs);
     let indices: Vec<RegionIndex> = fleet.regions.iter().map(|(index, _)| index).collect();
+    let names = names();
     let mut seen = Seen::default();
     let mut served_for = [[0.0; REGIONS]; REGIONS];
     let (mut shares, mut overfull): (Vec<[f32; REGIONS]>, [usize; REGIONS]) =
@@ -107,7 +108,7 @@ pub fn run(scenario: Scenario, count: usize, plan: Plan) -> (Fleet, Seen) {
             lost = clients.alive_changed(&fleet.alive);
         }
         fleet.exchange(second, &served_for, |one, other| {
-            linked(scenario, second, plan, &fleet_names(), one, other)
+            linked(scenario, second, plan, &names, one, other)
         });
         let standings: Vec<Vec<Standing>> = (0..REGIONS)
             .map(|observer| fleet.standing(observer, second, false))
@@ -147,20 +148,23 @@ pub fn run(scenario: Scenario, count: usize, plan: Plan) -> (Fleet, Seen) {
             for entry in (0..REGIONS).filter(|entry| prefix.entering[*entry] > 0) {
                 let requests = each * prefix.entering[entry] as f32;
                 let full = served[entry] >= FULL * fleet.capacity[entry];
-                let (mut to, home) = if full {
-                    let standing = fleet.standing(entry, second, true);
-                    fleet.steer(prefix, &standing, indices[entry])
-                } else {
-                    fleet.steer(prefix, &standings[entry], indices[entry])
+                let takes = |to: usize| {
+                    let is_near = to == entry || linked(scenario, second, plan, &names, entry, to);
+                    alive[to] && is_near && served[to] + requests <= fleet.capacity[to]
                 };
-                // What cannot be reached is tried elsewhere at once, and served here in the end.
-                let way = linked(scenario, second, plan, &fleet_names(), entry, to);
-                if to != entry && !(alive[to] && way) {
-                    to = entry;
-                }
+                let (to, home) = if full {
+                    let standing = fleet.standing(entry, second, true);
+                    fleet.steer(prefix, &standing, indices[entry], takes)
+                } else {
+                    fleet.steer(prefix, &standings[entry], indices[entry], takes)
+                };
                 all += requests;
                 carried += if to == entry { 0.0 } else { requests };
-                seen.elsewhere += if Some(to) == nearest { 0.0 } else { f64::from(requests) };
+                seen.elsewhere += if Some(to) == nearest {
+                    0.0
+                } else {
+                    f64::from(requests)
+                };
                 seen.peak[to] = seen.peak[to].max((served[to] + requests) / fleet.capacity[to]);
                 let room = (fleet.capacity[to] - served[to]).max(0.0);
                 let taken = requests.min(room);
@@ -184,33 +188,58 @@ pub fn run(scenario: Scenario, count: usize, plan: Plan) -> (Fleet, Seen) {
         }
         for region in 0..REGIONS {
             let over = served[region] >= 0.999 * fleet.capacity[region] && room > refusals.max(1.0);
-            overfull[region] = if over && alive[region] { overfull[region] + 1 } else { 0 };
+            overfull[region] = if over && alive[region] {
+                overfull[region] + 1
+            } else {
+                0
+            };
             if second >= TTL {
                 seen.overfull_seconds = seen.overfull_seconds.max(overfull[region]);
             }
         }
-        shares.push(std::array::from_fn(|region| fleet.share(region)));
+        if second >= plan.begin {
+            shares.push(std::array::from_fn(|region| fleet.share(region)));
+        }
     }
     seen.moved_after = last_unsettled - plan.begin;
     seen.turns = (0..REGIONS)
         .map(|region| turns(shares.iter().map(|shares| shares[region])))
         .max()
         .unwrap_or(0);
+    if std::env::var_os("SHARES").is_some() {
+        for region in 0..REGIONS {
+            let t = turns(shares.iter().map(|shares| shares[region]));
+            if t > 1 {
+                let line: Vec<String> = shares
+                    .iter()
+                    .step_by(4)
+                    .map(|s| format!("{:.2}", s[region]))
+                    .collect();
+                eprintln!("{} {t}: {}", fleet.name(region), line.join(" "));
+            }
+        }
+    }
     (fleet, seen)
 }
 
 fn activity_in_the_mean() -> f32 {
-    (0..24).map(|hour| activity(0.0, hour as f32 / 24.0)).sum::<f32>() / 24.0
+    (0..24)
+        .map(|hour| activity(0.0, hour as f32 / 24.0))
+        .sum::<f32>()
+        / 24.0
 }
 
 /// The names of the catalogue, by index.
-fn fleet_names() -> [&'static str; REGIONS] {
+fn names() -> [&'static str; REGIONS] {
     std::array::from_fn(|region| geo_db::catalogue()[region].slug.as_str())
 }
 
 /// What is done to the regions at this second.
 fn happen(scenario: Scenario, second: usize, plan: Plan, fleet: &mut Fleet, asked: f32) {
-    let (during, lon) = (second >= plan.begin && second < plan.end, fleet.index("lon1"));
+    let (during, lon) = (
+        second >= plan.begin && second < plan.end,
+        fleet.index("lon1"),
+    );
     match scenario {
         Scenario::RegionLoss => fleet.alive[lon] = second < plan.begin,
         Scenario::SlowRecovery => {
@@ -234,9 +263,8 @@ fn linked(
     other: usize,
 ) -> bool {
     let during = second >= plan.begin && second < plan.end;
-    let is_east = |region: usize| {
-        ["lon1", "ams3", "fra1", "blr1", "sgp1", "syd1"].contains(&names[region])
-    };
+    let is_east =
+        |region: usize| ["lon1", "ams3", "fra1", "blr1", "sgp1", "syd1"].contains(&names[region]);
     let pair = [names[one], names[other]];
     match scenario {
         Scenario::Partition if during => is_east(one) == is_east(other),
@@ -253,8 +281,12 @@ fn turns(line: impl Iterator<Item = f32>) -> usize {
     for value in line {
         let best: &mut f32 = extreme.get_or_insert(value);
         match rising {
-            Some(true) if value < *best - 0.05 => (turns, rising, *best) = (turns + 1, Some(false), value),
-            Some(false) if value > *best + 0.05 => (turns, rising, *best) = (turns + 1, Some(true), value),
+            Some(true) if value < *best - 0.05 => {
+                (turns, rising, *best) = (turns + 1, Some(false), value)
+            }
+            Some(false) if value > *best + 0.05 => {
+                (turns, rising, *best) = (turns + 1, Some(true), value)
+            }
             Some(true) => *best = best.max(value),
             Some(false) => *best = best.min(value),
             None if value > *best + 0.05 => (rising, *best) = (Some(true), value),

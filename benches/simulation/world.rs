@@ -199,15 +199,31 @@ impl Fleet {
         self.eyes[region].balance.of(region).share
     }
 
-    /// Where a request of a prefix is served and whose it is, as region `observer` decides.
-    pub fn steer(&self, prefix: &Prefix, standing: &[Standing], observer: RegionIndex) -> (usize, usize) {
+    /// Where a request of a prefix is served and whose it is, as region `observer` decides. As in the
+    /// request path, the next region is tried where one cannot be reached or is full; if none takes it,
+    /// it is refused here.
+    pub fn steer(
+        &self,
+        prefix: &Prefix,
+        standing: &[Standing],
+        observer: RegionIndex,
+        takes: impl Fn(usize) -> bool,
+    ) -> (usize, usize) {
         let decision = rank(&prefix.ranking, standing, prefix.spread, observer);
-        let best = decision.best().map_or(observer.get(), RegionIndex::get);
-        (best, decision.home.map_or(best, RegionIndex::get))
+        let mut regions = decision.usable().map(|place| place.region.get());
+        let to = regions
+            .find(|region| takes(*region))
+            .unwrap_or(observer.get());
+        (to, decision.home.map_or(to, RegionIndex::get))
     }
 
     /// What DNS answers for a prefix.
-    pub fn answer(&self, prefix: &Prefix, standing: &[Standing], observer: RegionIndex) -> [u8; ADDRESSES] {
+    pub fn answer(
+        &self,
+        prefix: &Prefix,
+        standing: &[Standing],
+        observer: RegionIndex,
+    ) -> [u8; ADDRESSES] {
         let decision = rank(&prefix.ranking, standing, prefix.spread, observer);
         let mut answer = [u8::MAX; ADDRESSES];
         for (slot, place) in answer.iter_mut().zip(decision.usable()) {

@@ -103,7 +103,8 @@ impl Error {
                 S::SERVICE_UNAVAILABLE,
                 "overloaded",
                 Some("proxy_internal_response"),
-                Retry::No,
+                // Refused before anything of it was read.
+                Retry::Always,
             ),
             Self::Loop => verdict(
                 S::LOOP_DETECTED,

@@ -28,9 +28,7 @@ use crate::region::{
     Drains, HealthPolicy, Hearsay, Load, MAX_REGIONS, RegionIndex, RegionSet, Status,
 };
 use crate::route::{Route, RouteTable, Rules, Tenants};
-use crate::steering::{
-    Balance, Decision, Preferences, SpillPolicy, Standing, rank, spread,
-};
+use crate::steering::{Balance, Decision, Preferences, SpillPolicy, Standing, rank, spread};
 use crate::upstream::Upstream;
 
 /// Everything a request needs. One a process, shared by all connections.

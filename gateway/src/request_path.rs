@@ -124,9 +124,7 @@ async fn answer(
     if decision.best().is_none() && !rules.residency.allows(own) {
         return Err(Error::Residency);
     }
-    let here = hops > 0
-        || route.steering == SteeringMode::Here
-        || decision.best() == Some(own);
+    let here = hops > 0 || route.steering == SteeringMode::Here || decision.best() == Some(own);
     if here {
         return serve_here(edge, route, request, record).await;
     }
@@ -178,6 +176,7 @@ async fn serve_elsewhere(
         )
         .await
         {
+            Ok(response) if is_overloaded(region, &response) => failure = Error::Overloaded,
             Ok(response) => {
                 record.region = place.region;
                 return Ok(response);
@@ -194,6 +193,17 @@ async fn serve_elsewhere(
         }
     }
     Err(failure)
+}
+
+/// Whether another region has refused a carried request because it is full: our own answer for
+/// [`Error::Overloaded`], as that region's gateway gives it.
+fn is_overloaded(region: &Region, response: &Response<ResponseBody>) -> bool {
+    let status = response.headers().get(serving::problem::PROXY_STATUS);
+    let by_itself = status
+        .and_then(|status| status.to_str().ok())
+        .and_then(|status| status.strip_prefix(region.name.as_str()))
+        .is_some_and(|rest| rest.contains("error=proxy_internal_response"));
+    response.status() == StatusCode::SERVICE_UNAVAILABLE && by_itself
 }
 
 /// The last step: this region answers.

@@ -16,12 +16,19 @@ mod failover;
 
 mod listeners;
 
+mod operator_drain;
+
 mod purge;
+
 mod reload;
 
 mod remote_assets;
 
+mod residency;
+
 mod routes;
+
+mod spill;
 
 mod steering;
 

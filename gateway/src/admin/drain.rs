@@ -148,7 +148,9 @@ fn check(edge: &Edge, body: &[u8]) -> Result<(RegionIndex, Order), Refusal> {
     })?;
     let (reason, author) = (request.reason.trim(), request.author.trim());
     if request.drain && reason.is_empty() {
-        return Err(invalid("a drain needs a reason, for whoever wonders".into()));
+        return Err(invalid(
+            "a drain needs a reason, for whoever wonders".into(),
+        ));
     }
     if reason.len() > MAX_TEXT || author.len() > MAX_TEXT {
         return Err(invalid(format!(
@@ -216,9 +218,10 @@ fn is_complete(regions: &[Acknowledgement]) -> bool {
 fn only_there(edge: &Edge) -> Vec<String> {
     let settings = edge.settings.load();
     let stuck = settings.routes.iter().filter(|route| {
-        let mut able = edge.regions.iter().filter(|(index, _)| {
-            route.available[index.get()] && route.residency.allows(*index)
-        });
+        let mut able = edge
+            .regions
+            .iter()
+            .filter(|(index, _)| route.available[index.get()] && route.residency.allows(*index));
         route.action.is_steered() && able.all(|(index, _)| edge.drains.is_drained(index))
     });
     stuck.map(|route| route.name.to_string()).collect()

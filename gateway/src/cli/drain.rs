@@ -137,7 +137,9 @@ fn ask(order: &DrainRequest, asking: &Asking) -> Result<DrainAnswer, String> {
                 format!("{admin} cannot be asked ({error}); --admin may name any region's gateway")
             })?;
             let status = response.status();
-            let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
+            let body = Limited::new(response.into_body(), MAX_ANSWER)
+                .collect()
+                .await;
             let body = body.map_err(|error| format!("{admin}: {error}"))?;
             Ok((status, body.to_bytes()))
         };

@@ -84,8 +84,8 @@ pub(super) fn resolve(file: File, directory: &Path) -> Result<Config, Invalid> {
                 .map_err(|e| e.within("action"));
             let residency = route_residency(route.residency.as_ref(), &regions)
                 .map_err(|e| e.within("residency"));
-            let preference = preference(&route.preference, &regions)
-                .map_err(|e| e.within("preference"));
+            let preference =
+                preference(&route.preference, &regions).map_err(|e| e.within("preference"));
             let located = |e: Invalid| e.within(format!("routes[{at}]"));
             Ok(RouteConfig {
                 name: route.name,
@@ -100,9 +100,17 @@ pub(super) fn resolve(file: File, directory: &Path) -> Result<Config, Invalid> {
     let tenants = tenants(&file.tenants, &regions)?;
     let named = routes
         .iter()
-        .map(|route| (format!("the residency of route {}", route.name), &route.residency))
+        .map(|route| {
+            (
+                format!("the residency of route {}", route.name),
+                &route.residency,
+            )
+        })
         .chain(tenants.iter().map(|tenant| {
-            (format!("the residency of tenant {}", tenant.name), &tenant.residency)
+            (
+                format!("the residency of tenant {}", tenant.name),
+                &tenant.residency,
+            )
         }));
     shield_is_resident(assets_file.as_ref(), named, &regions)?;
     let check = file.steering.health_check;

@@ -106,7 +106,12 @@ fn turn(edge: &Edge, before: Before, now: Instant) -> Before {
         .regions
         .iter()
         .map(|(index, region)| {
-            RegionLoad::of(index.get(), region.name.as_str(), &loads, is_open(edge, index))
+            RegionLoad::of(
+                index.get(),
+                region.name.as_str(),
+                &loads,
+                is_open(edge, index),
+            )
         })
         .collect();
     let balance = edge.balance.load().step(&regions, elapsed, &edge.spill);

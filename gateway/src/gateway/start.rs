@@ -57,7 +57,9 @@ pub enum StartError {
     #[error("asset server: {0}")]
     Assets(#[from] asset_server::StartError),
     /// The drain orders that were kept cannot be read.
-    #[error("state_directory: {0}; without it a drained region could get users: mend the file, or remove it")]
+    #[error(
+        "state_directory: {0}; without it a drained region could get users: mend the file, or remove it"
+    )]
     State(#[from] StoreError),
     /// Two metrics have one name.
     #[error("metrics: {0}")]

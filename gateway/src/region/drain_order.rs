@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::store::{load, save};
 pub use self::store::StoreError;
+pub(super) use self::store::{load, save};
 
 /// Longest reason and author, in bytes: every gateway tells every order to every other, each second.
 pub const MAX_TEXT: usize = 200;
@@ -73,7 +73,9 @@ impl Orders {
 
     /// All of them, by region.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Order)> {
-        self.0.iter().map(|(region, order)| (region.as_str(), order))
+        self.0
+            .iter()
+            .map(|(region, order)| (region.as_str(), order))
     }
 
     /// Gives an order that replaces the one before. `order.version.counter` is set here.

@@ -106,7 +106,10 @@ mod tests {
             let load: Load =
                 serde_json::from_str(&format!(r#"{{"capacity": 10, "served": {served}}}"#))
                     .unwrap_or_default();
-            assert!(load.utilisation().is_finite() && load.utilisation() >= 0.0, "{load:?}");
+            assert!(
+                load.utilisation().is_finite() && load.utilisation() >= 0.0,
+                "{load:?}"
+            );
         }
         assert!(Load::default().utilisation() < f32::EPSILON);
     }

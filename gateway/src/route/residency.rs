@@ -63,7 +63,11 @@ impl Residency {
         let refuse = [self.outside, other.outside].contains(&Outside::Refuse);
         Self {
             allowed: std::array::from_fn(|at| self.allowed[at] && other.allowed[at]),
-            outside: if refuse { Outside::Refuse } else { Outside::Carry },
+            outside: if refuse {
+                Outside::Refuse
+            } else {
+                Outside::Carry
+            },
         }
     }
 

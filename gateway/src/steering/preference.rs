@@ -62,7 +62,10 @@ impl Preferences {
         let group = self.0.iter().find(|group| {
             let is_in = |country| group.countries.contains(country);
             location.country.as_ref().is_some_and(is_in)
-                || group.networks.iter().any(|network| network.contains(&client))
+                || group
+                    .networks
+                    .iter()
+                    .any(|network| network.contains(&client))
         });
         group.map(|group| &group.preference)
     }

@@ -30,6 +30,10 @@ const FALL_PER_SECOND: f32 = 0.1;
 /// A share grows only if it is at least this much too small, so that noise does not move users.
 const DEAD_BAND: f32 = 0.03;
 
+/// After a fall a share stays for this part of its growth: what makes it fall again and again, such as
+/// a link that comes and goes, must not swing it.
+const HOLD: f32 = 0.25;
+
 /// Regions may be filled up to this where the whole fleet is busy.
 const FULLEST: f32 = 0.98;
 
@@ -77,6 +81,8 @@ impl Spill {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Balance {
     regions: ArrayVec<Spill, MAX_REGIONS>,
+    /// Seconds for which each share may not grow, because it has just fallen.
+    held: ArrayVec<f32, MAX_REGIONS>,
 }
 
 impl Balance {
@@ -84,6 +90,7 @@ impl Balance {
     pub fn new(regions: usize) -> Self {
         Self {
             regions: (0..regions.min(MAX_REGIONS)).map(|_| Spill::NONE).collect(),
+            held: (0..regions.min(MAX_REGIONS)).map(|_| 0.0).collect(),
         }
     }
 
@@ -99,10 +106,18 @@ impl Balance {
         let fall = FALL_PER_SECOND * seconds;
         let rise = seconds / policy.growth.as_secs_f32().max(f32::MIN_POSITIVE);
         let mut from = 0.0;
+        let mut held = ArrayVec::new();
         let regions = wanted(loads, policy).into_iter().enumerate();
         let regions = regions.map(|(at, wanted)| {
             let now = self.of(at);
-            let share = approach(now.share, wanted.share, fall, rise);
+            let before = self.held.get(at).copied().unwrap_or(0.0);
+            let may_rise = if before > 0.0 { 0.0 } else { rise };
+            let share = approach(now.share, wanted.share, fall, may_rise);
+            held.push(if share < now.share {
+                HOLD * policy.growth.as_secs_f32()
+            } else {
+                (before - seconds).max(0.0)
+            });
             // A region that is closed takes nobody, and begins with nobody when it is open again.
             let guests = match loads.get(at) {
                 Some(load) if load.is_open => {
@@ -122,6 +137,7 @@ impl Balance {
         });
         Self {
             regions: regions.collect(),
+            held,
         }
     }
 }
@@ -150,9 +166,8 @@ fn wanted(loads: &[RegionLoad], policy: &SpillPolicy) -> ArrayVec<Wanted, MAX_RE
     // The level to which regions are filled with the users of others: as low as it can be, but not
     // below where they spill themselves. Nobody spills below it, so nobody is sent to a fuller region.
     let (mut low, mut high) = (policy.from, FULLEST.max(policy.from));
-    let fits = |level: f32| {
-        total(&|load| load.excess(level, policy)) <= total(&|load| load.room(level))
-    };
+    let fits =
+        |level: f32| total(&|load| load.excess(level, policy)) <= total(&|load| load.room(level));
     if fits(low) {
         high = low;
     }

@@ -52,7 +52,10 @@ pub(super) fn listed(names: &[String], regions: &RegionSet) -> Result<Vec<Region
     let one = |(at, name): (usize, &String)| {
         let at = format!("[{at}]");
         let Some(index) = regions.find(name) else {
-            return Err(Invalid::new(at, format!("{name:?} is not among the regions")));
+            return Err(Invalid::new(
+                at,
+                format!("{name:?} is not among the regions"),
+            ));
         };
         if seen.insert(index) {
             Ok(index)
@@ -81,15 +84,17 @@ pub(super) fn preferences(
             ));
         }
         if file.regions.is_empty() {
-            return Err(Invalid::new(within(".regions"), "needs at least one region"));
+            return Err(Invalid::new(
+                within(".regions"),
+                "needs at least one region",
+            ));
         }
         let countries = file.countries.iter().enumerate();
         let countries = countries.map(|(at, code)| {
             code.parse::<Country>()
                 .map_err(|error| Invalid::new(within(&format!(".countries[{at}]")), error))
         });
-        let list =
-            preference(&file.regions, regions).map_err(|e| e.within(within(".regions")))?;
+        let list = preference(&file.regions, regions).map_err(|e| e.within(within(".regions")))?;
         preferences.add(
             countries.collect::<Result<_, _>>()?,
             file.networks.clone(),
@@ -149,8 +154,8 @@ pub(super) fn tenants(
                 .map_err(|e| e.within(within("residency")))?,
             None => Residency::ANYWHERE,
         };
-        let preference = preference(&file.preference, regions)
-            .map_err(|e| e.within(within("preference")))?;
+        let preference =
+            preference(&file.preference, regions).map_err(|e| e.within(within("preference")))?;
         tenants.push(Tenant {
             name: name.as_str().into(),
             hosts,

@@ -37,7 +37,9 @@ pub(in crate::region) fn load(directory: &Path) -> Result<Orders, StoreError> {
     let path = directory.join(NAME);
     let mut text = Vec::new();
     match File::open(&path).and_then(|file| file.take(MAX_FILE).read_to_end(&mut text)) {
-        Ok(_) => serde_json::from_slice(&text).map_err(|source| StoreError::Format { path, source }),
+        Ok(_) => {
+            serde_json::from_slice(&text).map_err(|source| StoreError::Format { path, source })
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Orders::default()),
         Err(source) => Err(StoreError::Io { path, source }),
     }
@@ -84,10 +86,17 @@ mod tests {
         orders.give("sgp1", order);
         save(&state, &orders).unwrap();
         assert_eq!(load(&state).unwrap(), orders);
-        assert_eq!(std::fs::read_dir(&state).unwrap().count(), 1, "nothing else is left");
+        assert_eq!(
+            std::fs::read_dir(&state).unwrap().count(),
+            1,
+            "nothing else is left"
+        );
         for damage in ["", "{", "[]", r#"{"sgp1": {"drain": 1}}"#, "\u{0}"] {
             std::fs::write(state.join(NAME), damage).unwrap();
-            assert!(matches!(load(&state), Err(StoreError::Format { .. })), "{damage:?}");
+            assert!(
+                matches!(load(&state), Err(StoreError::Format { .. })),
+                "{damage:?}"
+            );
         }
     }
 }

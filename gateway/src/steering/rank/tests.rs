@@ -316,7 +316,14 @@ fn each_rule_of_the_ranking() {
         (
             "the first of the list is down",
             known(),
-            [SECOND, Standing { status: Status::Down, ..FIRST }, UP],
+            [
+                SECOND,
+                Standing {
+                    status: Status::Down,
+                    ..FIRST
+                },
+                UP,
+            ],
             0.5,
             [(0, Preferred), (2, Farther), (1, Down)],
             Some(1),

@@ -30,7 +30,11 @@ fn a_region_spills_in_proportion_before_it_is_full() {
         (150.0, 0.5, 0.6),
         (300.0, 0.25, 0.3),
     ] {
-        let share = wanted(&[busy(demand), busy(0.0), busy(0.0), busy(0.0), busy(0.0)], &POLICY)[0].share;
+        let share = wanted(
+            &[busy(demand), busy(0.0), busy(0.0), busy(0.0), busy(0.0)],
+            &POLICY,
+        )[0]
+        .share;
         assert!((at_least..=at_most).contains(&share), "{demand}: {share}");
         assert!(share <= before, "{demand}: {share} after {before}");
         assert!(share * demand <= 90.0, "{demand}: {share}");
@@ -43,19 +47,31 @@ fn nobody_is_sent_away_while_no_other_region_has_room() {
     for others in [
         [busy(99.0), busy(100.0)],
         [RegionLoad::default(), RegionLoad::default()],
-        [RegionLoad { is_open: false, ..busy(0.0) }, busy(120.0)],
+        [
+            RegionLoad {
+                is_open: false,
+                ..busy(0.0)
+            },
+            busy(120.0),
+        ],
     ] {
         let loads = [busy(120.0), others[0], others[1]];
         let share = wanted(&loads, &POLICY)[0].share;
         assert!(share > 0.98, "{others:?}: {share}");
     }
     let all_busy = wanted(&[busy(120.0), busy(80.0), busy(80.0)], &POLICY);
-    assert!(all_busy[0].share < 0.85, "there is room above the level where spilling begins: {all_busy:?}");
+    assert!(
+        all_busy[0].share < 0.85,
+        "there is room above the level where spilling begins: {all_busy:?}"
+    );
 }
 
 #[test]
 fn new_users_are_kept_from_a_region_that_lasting_streams_have_filled() {
-    let full = RegionLoad { served: 100.0, ..busy(80.0) };
+    let full = RegionLoad {
+        served: 100.0,
+        ..busy(80.0)
+    };
     assert!(wanted(&[full, busy(0.0)], &POLICY)[0].share < 0.1);
 }
 
@@ -91,13 +107,22 @@ fn a_delay_of_half_a_minute_makes_no_swing() {
     for at in 0..300_usize {
         let seen: f32 = shares.get(at.wrapping_sub(31)).copied().unwrap_or(1.0);
         let loads = [
-            RegionLoad { served: (120.0 * seen).min(100.0), ..busy(120.0) },
-            RegionLoad { served: 120.0 * (1.0 - seen), ..busy(0.0) },
+            RegionLoad {
+                served: (120.0 * seen).min(100.0),
+                ..busy(120.0)
+            },
+            RegionLoad {
+                served: 120.0 * (1.0 - seen),
+                ..busy(0.0)
+            },
         ];
         balance = balance.step(&loads, second, &POLICY);
         shares.push(balance.of(0).share);
     }
-    let turns = shares.windows(3).filter(|w| (w[1] - w[0]) * (w[2] - w[1]) < 0.0).count();
+    let turns = shares
+        .windows(3)
+        .filter(|w| (w[1] - w[0]) * (w[2] - w[1]) < 0.0)
+        .count();
     assert!(turns <= 1, "{turns} turns: {shares:?}");
     let last = shares[299];
     assert!((0.6..0.8).contains(&last), "{last}");
@@ -106,7 +131,12 @@ fn a_delay_of_half_a_minute_makes_no_swing() {
 
 fn load() -> impl Strategy<Value = RegionLoad> {
     (0.0_f32..1e4, 0.0_f32..1e4, 0.0_f32..2e4, any::<bool>()).prop_map(
-        |(capacity, served, demand, is_open)| RegionLoad { capacity, served, demand, is_open },
+        |(capacity, served, demand, is_open)| RegionLoad {
+            capacity,
+            served,
+            demand,
+            is_open,
+        },
     )
 }
 
