@@ -6,6 +6,9 @@ use tests::{Client, Gateway, TestWorld, eventually};
 
 const SAMPLE: &str = "/assets/webapp/index.html";
 
+/// Networks of one provider in Indonesia; each is steered as a whole.
+const NETWORKS: usize = 60;
+
 /// `gateway VERB REGION …` at the admin listener of another region.
 async fn order(world: &TestWorld, at: usize, arguments: &[&str]) -> (i32, String, String) {
     let ready = world.ready();
@@ -45,7 +48,7 @@ async fn kill_and_start(world: &mut TestWorld, names: &[&str]) {
 /// How many of some networks in Indonesia are served where they are nearest.
 async fn served(world: &TestWorld) -> usize {
     let mut count = 0;
-    for n in 0..40 {
+    for n in 0..NETWORKS {
         let client = world.client_at(&format!("36.66.{n}.1"));
         let answer = client.try_get(SAMPLE).await;
         count += usize::from(answer.is_ok_and(|answer| answer.served_by() == "sgp1"));
@@ -56,7 +59,7 @@ async fn served(world: &TestWorld) -> usize {
 #[tokio::test]
 async fn a_drain_from_another_region_moves_users_and_outlives_every_restart() {
     let mut world = TestWorld::with_slow_start("1h").await;
-    assert_eq!(served(&world).await, 40);
+    assert_eq!(served(&world).await, NETWORKS);
 
     let (code, out, err) = order(
         &world,
@@ -91,8 +94,9 @@ async fn a_drain_from_another_region_moves_users_and_outlives_every_restart() {
     let answer: Value = serde_json::from_str(&out).expect("JSON");
     assert_eq!(answer["complete"], true, "{answer}");
     assert_eq!(answer["kept"], true, "{answer}");
+    eventually("some are back", async || served(&world).await > 0).await;
     let back = served(&world).await;
-    assert!((1..20).contains(&back), "{back} of 40 are back at once");
+    assert!(back < NETWORKS / 3, "{back} of {NETWORKS} are back at once");
 }
 
 #[tokio::test]
@@ -110,7 +114,7 @@ async fn orders_that_make_no_sense_are_refused_with_what_to_do() {
             0,
             "sgp1 is drained",
         ),
-        (&["drain", "nyc3", "--reason", "second"], 0, "jobs, whoami"),
+        (&["drain", "nyc3", "--reason", "second"], 0, "whoami, jobs"),
         (
             &["drain", "ams3", "--reason", "last"],
             2,
