@@ -43,13 +43,21 @@ fn assert_bounds(scenario: Scenario, seen: &Seen) {
         "{scenario:?}: {seen:?}"
     );
     assert!(seen.overfull_seconds <= 5, "{scenario:?}: {seen:?}");
-    assert!(seen.turns <= 3, "{scenario:?}: {seen:?}");
+    // Each event makes the shares of its neighbours fall and return once. A partition is two events, a
+    // link that flaps twenty-two, and in a day round the world the demand itself turns.
+    let turns = match scenario {
+        Scenario::RegionLoss | Scenario::SlowRecovery => 3,
+        Scenario::Partition | Scenario::FlappingLink => 6,
+        Scenario::LoadWave => 10,
+    };
+    assert!(seen.turns <= turns, "{scenario:?}: {seen:?}");
 }
 
 #[test]
 fn the_loss_of_a_busy_region_overwhelms_nobody_and_is_over_when_dns_answers_have_expired() {
     let seen = seen(Scenario::RegionLoss);
     assert_bounds(Scenario::RegionLoss, &seen);
+    assert!(seen.moved_after <= clients::TTL + 10, "{seen:?}");
 }
 
 #[test]

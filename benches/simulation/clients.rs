@@ -9,25 +9,25 @@ use geo_db::{CostTable, Location, Point, Ranking, Source};
 use crate::world::REGIONS;
 
 /// Seconds for which a DNS answer is kept.
-pub const TTL: usize = 30;
+pub(crate) const TTL: usize = 30;
 
 /// Addresses in a DNS answer.
-pub const ADDRESSES: usize = 3;
+pub(crate) const ADDRESSES: usize = 3;
 
 /// Activity at night, as a part of that in the afternoon.
 const NIGHT: f32 = 0.15;
 
 /// A /24: its clients share a place, a DNS resolver's subnet and a spread.
 #[derive(Debug)]
-pub struct Prefix {
+pub(crate) struct Prefix {
     /// Its position in the list of spreads.
-    pub spread: f32,
+    pub(crate) spread: f32,
     /// East of Greenwich, in turns: the phase of its day.
-    pub turn: f32,
+    pub(crate) turn: f32,
     /// Regions by expected round trip.
-    pub ranking: Ranking,
+    pub(crate) ranking: Ranking,
     /// How many of its clients would enter at each region.
-    pub entering: [u32; REGIONS],
+    pub(crate) entering: [u32; REGIONS],
 }
 
 /// One client: its prefix and the addresses that it knows.
@@ -39,9 +39,9 @@ struct Client {
 
 /// All clients. Client `i` asks DNS again whenever `i % TTL` comes round.
 #[derive(Debug)]
-pub struct Clients {
+pub(crate) struct Clients {
     /// The prefixes.
-    pub prefixes: Vec<Prefix>,
+    pub(crate) prefixes: Vec<Prefix>,
     clients: Vec<Client>,
 }
 
@@ -50,7 +50,7 @@ const NOWHERE: u8 = u8::MAX;
 impl Clients {
     /// `count` clients in some `count / 25` prefixes. Places are those of Natural Earth, most prominent
     /// first; the share of users falls with the place in that list, as city sizes do (Zipf).
-    pub fn new(count: usize, costs: &CostTable) -> Self {
+    pub(crate) fn new(count: usize, costs: &CostTable) -> Self {
         let places: Vec<Point> = include_str!("../../geo-db/data/places.csv")
             .lines()
             .filter_map(|line| {
@@ -102,12 +102,12 @@ impl Clients {
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.clients.len()
     }
 
     /// A second of DNS: those whose answer is over ask again. `answer` gives the regions for a prefix.
-    pub fn ask(
+    pub(crate) fn ask(
         &mut self,
         second: usize,
         alive: &[bool; REGIONS],
@@ -119,7 +119,7 @@ impl Clients {
     }
 
     /// Everybody asks, as before the first second.
-    pub fn ask_all(
+    pub(crate) fn ask_all(
         &mut self,
         alive: &[bool; REGIONS],
         mut answer: impl FnMut(usize, &Prefix) -> [u8; ADDRESSES],
@@ -149,7 +149,7 @@ impl Clients {
 
     /// Regions have died or come back: clients go to the first address that answers. Returns how many
     /// have none.
-    pub fn alive_changed(&mut self, alive: &[bool; REGIONS]) -> usize {
+    pub(crate) fn alive_changed(&mut self, alive: &[bool; REGIONS]) -> usize {
         for prefix in &mut self.prefixes {
             prefix.entering = [0; REGIONS];
         }
@@ -172,7 +172,7 @@ fn entrance(answer: &[u8; ADDRESSES], alive: &[bool; REGIONS]) -> Option<usize> 
 
 /// Requests in flight of one client of a prefix, at a part of the day. Busiest in its afternoon, a
 /// `NIGHT`th of it in its night.
-pub fn activity(turn: f32, day: f32) -> f32 {
+pub(crate) fn activity(turn: f32, day: f32) -> f32 {
     let wave = ((turn + day) * std::f32::consts::TAU).sin();
     NIGHT + (1.0 - NIGHT) * 0.5 * (1.0 + wave)
 }

@@ -14,10 +14,10 @@ use std::time::Instant;
 use scenario::{Plan, Scenario, run};
 
 fn main() {
-    let numbers = std::env::args()
+    let mut numbers = std::env::args()
         .skip(1)
         .filter_map(|text| text.parse().ok());
-    let count = numbers.last().unwrap_or(1_000_000);
+    let count = numbers.next_back().unwrap_or(1_000_000);
     println!("{count} clients, 14 regions, DNS answers kept for 30 s");
     println!(
         "\n{:<22} {:>8} {:>9} {:>8} {:>8} {:>10} {:>9} {:>5} {:>16} {:>7}",

@@ -17,7 +17,7 @@ const FULL: f32 = 0.95;
 
 /// What happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scenario {
+pub(crate) enum Scenario {
     /// A busy region dies, and stays away.
     RegionLoss,
     /// The mesh falls into halves, and is whole again.
@@ -32,7 +32,7 @@ pub enum Scenario {
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 5] = [
         Self::RegionLoss,
         Self::Partition,
         Self::FlappingLink,
@@ -41,7 +41,7 @@ impl Scenario {
     ];
 
     /// Its name in the report.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::RegionLoss => "region loss",
             Self::Partition => "partition into halves",
@@ -54,43 +54,44 @@ impl Scenario {
 
 /// Seconds of each scenario: all settles, it happens, it is over.
 #[derive(Clone, Copy, Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// When it begins.
-    pub begin: usize,
+    pub(crate) begin: usize,
     /// When its cause is gone.
-    pub end: usize,
+    pub(crate) end: usize,
     /// When we stop looking.
-    pub seconds: usize,
+    pub(crate) seconds: usize,
 }
 
 /// What was seen.
 #[derive(Clone, Debug, Default)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// Requests, in request-seconds in flight.
-    pub requests: f64,
+    pub(crate) requests: f64,
     /// Of those, that entered at another region than the one that served them.
-    pub carried: f64,
+    pub(crate) carried: f64,
     /// Served elsewhere than in the nearest region that runs.
-    pub elsewhere: f64,
+    pub(crate) elsewhere: f64,
     /// Refused because the region that should serve them was full.
-    pub refused: f64,
+    pub(crate) refused: f64,
     /// Of those, while another region that runs was below the level up to which they are filled.
-    pub refused_beside_room: f64,
+    pub(crate) refused_beside_room: f64,
     /// Client-seconds without an address that answers.
-    pub unanswered: f64,
-    /// Seconds until 99 of 100 requests entered where they were served, after it began.
-    pub moved_after: usize,
+    pub(crate) unanswered: f64,
+    /// Seconds after it began in which more than one of 100 requests entered elsewhere than where it was
+    /// served, the last of them; looked at until two minutes after its end.
+    pub(crate) moved_after: usize,
     /// Highest part of its capacity that each region was asked to serve.
-    pub peak: [f32; REGIONS],
+    pub(crate) peak: [f32; REGIONS],
     /// Longest time in which a region was asked for more than its capacity while others had room, in
     /// seconds.
-    pub overfull_seconds: usize,
+    pub(crate) overfull_seconds: usize,
     /// The most often that the share of one region has turned round, by more than a twentieth.
-    pub turns: usize,
+    pub(crate) turns: usize,
 }
 
 /// Runs a scenario with this many clients. Virtual time: nothing waits.
-pub fn run(scenario: Scenario, count: usize, plan: Plan) -> (Fleet, Seen) {
+pub(crate) fn run(scenario: Scenario, count: usize, plan: Plan) -> (Fleet, Seen) {
     let asked = count as f32 * IN_FLIGHT * activity_in_the_mean();
     let mut fleet = Fleet::new(asked * SPARE / REGIONS as f32);
     let mut clients = Clients::new(count, &fleet.costs);
@@ -206,19 +207,6 @@ pub fn run(scenario: Scenario, count: usize, plan: Plan) -> (Fleet, Seen) {
         .map(|region| turns(shares.iter().map(|shares| shares[region])))
         .max()
         .unwrap_or(0);
-    if std::env::var_os("SHARES").is_some() {
-        for region in 0..REGIONS {
-            let t = turns(shares.iter().map(|shares| shares[region]));
-            if t > 1 {
-                let line: Vec<String> = shares
-                    .iter()
-                    .step_by(4)
-                    .map(|s| format!("{:.2}", s[region]))
-                    .collect();
-                eprintln!("{} {t}: {}", fleet.name(region), line.join(" "));
-            }
-        }
-    }
     (fleet, seen)
 }
 
@@ -269,7 +257,7 @@ fn linked(
     match scenario {
         Scenario::Partition if during => is_east(one) == is_east(other),
         Scenario::FlappingLink if during => {
-            !(pair.contains(&"lon1") && pair.contains(&"fra1") && second / 4 % 2 == 0)
+            !(pair.contains(&"lon1") && pair.contains(&"fra1") && (second / 4).is_multiple_of(2))
         }
         _ => true,
     }
@@ -282,10 +270,10 @@ fn turns(line: impl Iterator<Item = f32>) -> usize {
         let best: &mut f32 = extreme.get_or_insert(value);
         match rising {
             Some(true) if value < *best - 0.05 => {
-                (turns, rising, *best) = (turns + 1, Some(false), value)
+                (turns, rising, *best) = (turns + 1, Some(false), value);
             }
             Some(false) if value > *best + 0.05 => {
-                (turns, rising, *best) = (turns + 1, Some(true), value)
+                (turns, rising, *best) = (turns + 1, Some(true), value);
             }
             Some(true) => *best = best.max(value),
             Some(false) => *best = best.min(value),

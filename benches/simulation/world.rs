@@ -12,7 +12,7 @@ use geo_db::{CostTable, catalogue};
 use crate::clients::{ADDRESSES, Prefix};
 
 /// All of the catalogue.
-pub const REGIONS: usize = 14;
+pub(crate) const REGIONS: usize = 14;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -20,14 +20,14 @@ const SECOND: Duration = Duration::from_secs(1);
 const FRESH: usize = 5;
 
 /// As `gateway.example.yaml` has it.
-pub const HEALTH: HealthPolicy = HealthPolicy {
+pub(crate) const HEALTH: HealthPolicy = HealthPolicy {
     down_after: 2,
     up_after: 3,
     slow_start: Duration::from_secs(60),
 };
 
 /// As `gateway.example.yaml` has it.
-pub const SPILL: SpillPolicy = SpillPolicy {
+pub(crate) const SPILL: SpillPolicy = SpillPolicy {
     from: 0.75,
     growth: Duration::from_secs(60),
 };
@@ -41,15 +41,15 @@ struct Eyes {
 }
 
 /// The fleet, and what may happen to it.
-pub struct Fleet {
+pub(crate) struct Fleet {
     /// The regions.
-    pub regions: RegionSet,
+    pub(crate) regions: RegionSet,
     /// What it costs to reach them.
-    pub costs: CostTable,
+    pub(crate) costs: CostTable,
     /// Which run.
-    pub alive: [bool; REGIONS],
+    pub(crate) alive: [bool; REGIONS],
     /// Requests in flight that each can take.
-    pub capacity: [f32; REGIONS],
+    pub(crate) capacity: [f32; REGIONS],
     /// What each says of its load.
     words: Vec<Load>,
     eyes: Vec<Eyes>,
@@ -58,7 +58,7 @@ pub struct Fleet {
 
 impl Fleet {
     /// All regions of the catalogue, up, each with this capacity.
-    pub fn new(capacity: f32) -> Self {
+    pub(crate) fn new(capacity: f32) -> Self {
         let regions = catalogue()
             .iter()
             .map(|known| Region::new(known.slug, known.point, None, None))
@@ -84,7 +84,7 @@ impl Fleet {
     }
 
     /// The index of a region of the catalogue.
-    pub fn index(&self, name: &str) -> usize {
+    pub(crate) fn index(&self, name: &str) -> usize {
         self.regions
             .find(name)
             .expect("the catalogue has this region")
@@ -92,7 +92,7 @@ impl Fleet {
     }
 
     /// Its name.
-    pub fn name(&self, region: usize) -> &'static str {
+    pub(crate) fn name(&self, region: usize) -> &'static str {
         catalogue()[region].slug.as_str()
     }
 
@@ -102,7 +102,7 @@ impl Fleet {
 
     /// A second of mesh: each region looks at the others and hears what they said a second ago, then
     /// moves its shares. `linked` says which pairs reach each other.
-    pub fn exchange(
+    pub(crate) fn exchange(
         &mut self,
         second: usize,
         served_for: &[[f32; REGIONS]; REGIONS],
@@ -122,7 +122,7 @@ impl Fleet {
             self.words[region] = self.words[region].after(&sample, SECOND);
         }
         for observer in (0..REGIONS).filter(|region| self.alive[*region]) {
-            for other in 0..REGIONS {
+            for (other, word) in before.iter().enumerate() {
                 let reached = self.alive[other] && linked(observer, other);
                 let seen = match reached {
                     true => Observation::Answered(SECOND),
@@ -135,7 +135,7 @@ impl Fleet {
                 }
                 eyes.health[other] = eyes.health[other].observe(seen, now, &HEALTH);
                 if reached {
-                    eyes.heard[other] = (before[other].clone(), second);
+                    eyes.heard[other] = (word.clone(), second);
                 }
             }
             let loads: Vec<RegionLoad> = (0..REGIONS)
@@ -159,7 +159,7 @@ impl Fleet {
     }
 
     /// Fills `standing` with the regions as `observer` sees them. `is_full`: it serves all that it can.
-    pub fn standing(&self, observer: usize, second: usize, is_full: bool) -> Vec<Standing> {
+    pub(crate) fn standing(&self, observer: usize, second: usize, is_full: bool) -> Vec<Standing> {
         let now = self.at(second);
         let eyes = &self.eyes[observer];
         let standing = (0..REGIONS).map(|of| {
@@ -195,14 +195,14 @@ impl Fleet {
     }
 
     /// The part of its users that a region keeps, in its own eyes.
-    pub fn share(&self, region: usize) -> f32 {
+    pub(crate) fn share(&self, region: usize) -> f32 {
         self.eyes[region].balance.of(region).share
     }
 
     /// Where a request of a prefix is served and whose it is, as region `observer` decides. As in the
     /// request path, the next region is tried where one cannot be reached or is full; if none takes it,
     /// it is refused here.
-    pub fn steer(
+    pub(crate) fn steer(
         &self,
         prefix: &Prefix,
         standing: &[Standing],
@@ -218,7 +218,7 @@ impl Fleet {
     }
 
     /// What DNS answers for a prefix.
-    pub fn answer(
+    pub(crate) fn answer(
         &self,
         prefix: &Prefix,
         standing: &[Standing],
