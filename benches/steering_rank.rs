@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use benches::Sequence;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use gateway::region::{Region, RegionSet, Status};
+use gateway::region::{Region, RegionSet};
 use gateway::steering::{
     Exploration, LearningPolicy, Prefix, RttTable, Stage, Standing, decide, explore, spread,
 };
@@ -48,14 +48,7 @@ fn steering_rank(c: &mut Criterion) {
             table.observe(Prefix::of(other), Duration::from_millis(20), 1);
         }
         let learnt = table.snapshot(1);
-        let standing = vec![
-            Standing {
-                has_upstream: true,
-                status: Status::Up,
-                share: 1.0
-            };
-            count
-        ];
+        let standing = vec![Standing::UP; count];
         let exploration = Exploration {
             share: 0.01,
             margin_ms: 20.0,

@@ -51,6 +51,8 @@ pub struct Record {
     pub explained: Option<HeaderValue>,
     /// The value of `Alt-Svc`, where the client is told of a better region.
     pub alt_svc: Option<HeaderValue>,
+    /// The region that it would be answered in now if all had room.
+    pub home: Option<RegionIndex>,
     /// The region that answered.
     pub region: RegionIndex,
     /// The word for the error that we made, if we did.
@@ -90,6 +92,7 @@ impl Record {
             explains: false,
             explained: None,
             alt_svc: None,
+            home: None,
             region,
             error: None,
             permit: None,

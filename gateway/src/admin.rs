@@ -1,5 +1,7 @@
 //! The private listener: liveness, readiness, metrics, the dashboard, and JSON under `/api/v1/`.
 
+mod drain;
+
 mod rtt;
 
 use std::net::IpAddr;
@@ -9,16 +11,19 @@ use std::time::Instant;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse as _, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serving::admin::Finding;
 use serving::secret::Secret;
 
+pub use self::drain::{Acknowledgement, DrainAnswer, DrainRequest};
 use crate::gateway::{Assets, Edge};
 use crate::learning::unix_now;
-use crate::route::Action;
+use crate::region::Load;
+use crate::region::drain_order::Order;
+use crate::route::{Action, Residency};
 use crate::steering::{Learnt, explain};
 
 /// Everything the private listener answers.
@@ -37,8 +42,12 @@ pub fn router(edge: &Arc<Edge>, token: Option<Secret>) -> Router {
         .route("/api/v1/routes", get(routes))
         .route("/api/v1/upstreams", get(upstreams))
         .with_state(edge.clone());
-    let learnt = serving::admin::require_token(rtt::router(edge), token.clone());
-    let router = shared.merge(own).merge(learnt);
+    let changing = Router::new()
+        .route("/api/v1/drain", post(drain::give).get(drain::list))
+        .with_state(edge.clone())
+        .merge(rtt::router(edge));
+    let changing = serving::admin::require_token(changing, token.clone());
+    let router = shared.merge(own).merge(changing);
     match &edge.assets {
         Some(Assets::Embedded(server)) => {
             router.merge(serving::admin::require_token(server.admin_router(), token))
@@ -68,7 +77,16 @@ struct RegionView {
     name: String,
     own: bool,
     status: &'static str,
+    /// The part of its users that it gets as it returns.
     share: f32,
+    /// The part of its users that its load lets it keep.
+    load_share: f32,
+    /// The part of its capacity that is in use, where it has said so.
+    load: Option<f32>,
+    requests_per_second: Option<f32>,
+    weight: f32,
+    /// The last order of an operator.
+    order: Option<Order>,
     latitude: f32,
     longitude: f32,
     /// Milliseconds of the last good health check.
@@ -82,15 +100,29 @@ async fn regions(State(edge): State<Arc<Edge>>) -> Response {
     let view = |(index, region): (_, &crate::region::Region)| {
         let standing = edge.standing(index, true, now);
         let health = region.health();
+        let load = if index == edge.regions.own_index() {
+            Some(Load::clone(&edge.load.load()))
+        } else {
+            let heard = edge.state.heard(index);
+            heard.map(|heard| heard.record.load.clone())
+        };
+        let load = load.filter(|load| load.capacity > 0);
         RegionView {
             name: region.name.to_string(),
             own: index == edge.regions.own_index(),
             status: if index == edge.regions.own_index() && edge.drain.has_started() {
                 "draining"
+            } else if standing.is_drained && standing.status != crate::region::Status::Down {
+                "drained"
             } else {
                 standing.status.as_str()
             },
             share: standing.share,
+            load_share: standing.spill.share,
+            load: load.as_ref().map(Load::utilisation),
+            requests_per_second: load.as_ref().map(|load| load.requests_per_second),
+            weight: standing.weight,
+            order: edge.drains.order(region.name.as_str()),
             latitude: region.point.lat,
             longitude: region.point.lon,
             rtt_ms: health.rtt.map(|rtt| rtt.as_secs_f64() * 1000.0),
@@ -106,6 +138,8 @@ async fn regions(State(edge): State<Arc<Edge>>) -> Response {
 struct ExplainQuery {
     ip: IpAddr,
     route: Option<String>,
+    /// The host asked for; it may be a tenant's.
+    host: Option<String>,
 }
 
 async fn explain_client(
@@ -127,9 +161,14 @@ async fn explain_client(
         },
     };
     let now = Instant::now();
+    let rules = settings.rules(
+        route.map(|route| &**route),
+        query.host.as_deref().unwrap_or_default(),
+    );
+    let location = edge.geo.lookup(query.ip);
+    let preference = rules.preference_of(&edge.preferences, query.ip, &location);
     let standing = |index: crate::region::RegionIndex| {
-        let has_upstream = route.is_none_or(|route| route.available[index.get()]);
-        edge.standing(index, has_upstream, now)
+        rules.apply(edge.standing(index, true, now), index, preference)
     };
     let snapshot = edge.learning.snapshot();
     let learnt = Learnt {
@@ -168,10 +207,21 @@ async fn routes(State(edge): State<Arc<Edge>>) -> Response {
             "name": route.name,
             "match": {"host": matcher.host.to_string(), "path": matcher.path.to_string()},
             "steering": route.steering,
+            "residency": residency(&edge, &route.residency),
             "action": action,
         })
     };
     Json(settings.routes.iter().map(view).collect::<Vec<_>>()).into_response()
+}
+
+/// The names of the regions where data may be; `null` where there is no rule.
+fn residency(edge: &Edge, residency: &Residency) -> Option<Vec<String>> {
+    let allowed = edge
+        .regions
+        .iter()
+        .filter(|(index, _)| residency.allows(*index));
+    let names = allowed.map(|(_, region)| region.name.to_string()).collect();
+    (*residency != Residency::ANYWHERE).then_some(names)
 }
 
 async fn upstreams(State(edge): State<Arc<Edge>>) -> Response {

@@ -5,6 +5,8 @@ mod check;
 #[cfg(feature = "demo")]
 mod demo;
 
+mod drain;
+
 mod explain;
 
 mod rtt;
@@ -46,6 +48,10 @@ enum Verb {
     /// Three regions, an S3 store and a compute cluster on this machine, without configuration.
     #[cfg(feature = "demo")]
     Demo(demo::Arguments),
+    /// Give a region no users, until it is undrained.
+    Drain(drain::Drain),
+    /// Give a drained region its users back, a few at a time.
+    Undrain(drain::Undrain),
     /// Rank the regions for a client address, each with the reason for its place.
     Explain(explain::Arguments),
     /// Export or import what has been learnt of clients' round trips.
@@ -68,6 +74,8 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         Verb::Check(arguments) => check::run(&arguments),
         #[cfg(feature = "demo")]
         Verb::Demo(arguments) => demo::run(&arguments),
+        Verb::Drain(arguments) => drain::drain(arguments),
+        Verb::Undrain(arguments) => drain::undrain(arguments),
         Verb::Explain(arguments) => explain::run(&arguments),
         Verb::Rtt(arguments) => rtt::run(&arguments),
         Verb::Schema => schema::run(),

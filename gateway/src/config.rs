@@ -22,15 +22,17 @@ use serving::telemetry::LogFile;
 
 pub use self::file::{
     ActionFile, AdminFile, AssetServerFile, ExplainFile, File, GeoFile, HealthCheckFile,
-    LearningFile, LimitsFile, ListenerFile, LocationFile, MatchFile, PathFile, RegionCheckFile,
-    RegionFile, RouteFile, SteeringFile, TimeoutsFile, UpstreamFile,
+    LearningFile, LimitsFile, ListenerFile, LocationFile, MatchFile, PathFile, PreferenceFile,
+    RegionCheckFile, RegionFile, ResidencyFile, RouteFile, SpillFile, SteeringFile, TenantFile,
+    TimeoutsFile, UpstreamFile,
 };
 pub use self::fixed::Fixed;
 use crate::client_addr::TrustedProxies;
 use crate::gateway::{CorrectionConfig, RegionCheck};
 use crate::learning::LearningConfig;
 use crate::region::{HealthPolicy, MAX_REGIONS, RegionSet};
-use crate::route::{Matcher, SteeringMode};
+use crate::route::{Matcher, Residency, Rules, SteeringMode, Tenants};
+use crate::steering::{Preference, Preferences, SpillPolicy};
 use crate::upstream::{HealthCheck, Timeouts};
 
 /// A complete configuration.
@@ -62,6 +64,14 @@ pub struct Config {
     pub learning: LearningConfig,
     /// How clients are told of better regions.
     pub correction: CorrectionConfig,
+    /// When regions send users away.
+    pub spill: SpillPolicy,
+    /// Which groups of clients prefer which regions.
+    pub preferences: Preferences,
+    /// Whose hosts have rules of their own.
+    pub tenants: Tenants,
+    /// Where what outlives the process is kept.
+    pub state_directory: Option<PathBuf>,
     /// Timers of carried requests.
     pub mesh_timeouts: Timeouts,
     /// Requests inside at once.
@@ -134,6 +144,10 @@ pub struct RouteConfig {
     pub steering: SteeringMode,
     /// Bytes of a usual response.
     pub expected_size: Option<u64>,
+    /// Where its data may be.
+    pub residency: Residency,
+    /// Its order of regions.
+    pub preference: Preference,
     /// What answers, by index into `upstreams` where it is one.
     pub action: ActionConfig,
 }
@@ -157,15 +171,21 @@ pub enum ActionConfig {
 }
 
 impl Config {
-    /// Which regions can answer a route, by region index.
-    pub fn available(&self, route: &str) -> Option<[bool; MAX_REGIONS]> {
-        let route = self
-            .routes
-            .iter()
-            .find(|candidate| candidate.name == route)?;
-        Some(match &route.action {
-            ActionConfig::Upstream { index, .. } => self.upstreams[*index].available,
-            _ => [true; MAX_REGIONS],
+    /// What a request for `host` asks of regions, by the name of its route; `None` where no route has it.
+    pub fn rules(&self, route: Option<&str>, host: &str) -> Option<Rules<'_>> {
+        let rules = Rules::of(None, self.tenants.of_host(host));
+        let Some(name) = route else {
+            return Some(rules);
+        };
+        let route = self.routes.iter().find(|route| route.name == name)?;
+        let preference = Some(&route.preference).filter(|list| !list.is_empty());
+        Some(Rules {
+            available: match &route.action {
+                ActionConfig::Upstream { index, .. } => self.upstreams[*index].available,
+                _ => [true; MAX_REGIONS],
+            },
+            residency: rules.residency.and(&route.residency),
+            preference: preference.or(rules.preference),
         })
     }
 }

@@ -33,6 +33,11 @@ pub enum Error {
     /// No region can answer it.
     #[error("no region can answer this route now")]
     NoUsableRegion,
+    /// Its data must not be in this region, and it may not or cannot go on to one that is allowed.
+    #[error(
+        "the data of this host or path must stay in other regions, of which none can be reached from here now"
+    )]
+    Residency,
     /// The upstream has no endpoint that can be used.
     #[error("no endpoint of the upstream can be used now")]
     NoUsableEndpoint,
@@ -98,7 +103,8 @@ impl Error {
                 S::SERVICE_UNAVAILABLE,
                 "overloaded",
                 Some("proxy_internal_response"),
-                Retry::No,
+                // Refused before anything of it was read.
+                Retry::Always,
             ),
             Self::Loop => verdict(
                 S::LOOP_DETECTED,
@@ -110,6 +116,13 @@ impl Error {
                 S::SERVICE_UNAVAILABLE,
                 "no_usable_region",
                 Some("destination_unavailable"),
+                Retry::No,
+            ),
+            // RFC 9110 section 15.5.20: a client may try again over another connection.
+            Self::Residency => verdict(
+                S::MISDIRECTED_REQUEST,
+                "residency",
+                Some("proxy_internal_response"),
                 Retry::No,
             ),
             Self::NoUsableEndpoint => verdict(

@@ -1,5 +1,7 @@
 //! A region's gateway as a whole: built from a configuration, serving until it is drained.
 
+mod balance;
+
 pub mod reload;
 
 mod start;
@@ -24,10 +26,13 @@ use crate::forward::Mesh;
 use crate::learning::{Learning, unix_now};
 use crate::mesh;
 use crate::metrics::Metrics;
-use crate::region::{HealthPolicy, Hearsay, MAX_REGIONS, RegionIndex, RegionSet, Status};
-use crate::route::{Route, RouteTable};
+use crate::region::{
+    Drains, HealthPolicy, Hearsay, Load, MAX_REGIONS, RegionIndex, RegionSet, Status,
+};
+use crate::route::{Route, RouteTable, Rules, Tenants};
 use crate::steering::{
-    ClientGroup, Decision, Prefix, Stage, Standing, Ways, decide, explore, spread,
+    Balance, ClientGroup, Decision, Preferences, Prefix, SpillPolicy, Stage, Standing, Ways,
+    decide, explore, spread,
 };
 use crate::upstream::Upstream;
 
@@ -51,6 +56,16 @@ pub struct Edge {
     pub learning: Learning,
     /// How clients are told of better regions.
     pub correction: CorrectionConfig,
+    /// How busy this gateway is.
+    pub load: ArcSwap<Load>,
+    /// What each region keeps of its users and takes of others', by load.
+    pub balance: ArcSwap<Balance>,
+    /// When regions send users away.
+    pub spill: SpillPolicy,
+    /// Orders of operators to drain regions.
+    pub drains: Drains,
+    /// Which groups of clients prefer which regions.
+    pub preferences: Preferences,
     /// Connections to other regions.
     pub mesh: Mesh,
     /// The asset server, if there is one.
@@ -80,6 +95,20 @@ pub struct Settings {
     pub trusted_proxies: TrustedProxies,
     /// Where other regions' requests come from.
     pub peers: TrustedProxies,
+    /// Whose hosts have rules of their own.
+    pub tenants: Tenants,
+}
+
+impl Settings {
+    /// What a request for `host` asks of regions, by its route and its tenant.
+    pub fn rules<'a>(&'a self, route: Option<&'a Route>, host: &str) -> Rules<'a> {
+        Rules::of(route, self.tenants.of_host(host))
+    }
+
+    /// What a name asks of regions, before there is a request.
+    pub fn rules_of_name(&self, name: &str) -> Rules<'_> {
+        Rules::of_name(name, &self.routes, &self.tenants)
+    }
 }
 
 /// Where assets come from.
@@ -111,35 +140,23 @@ pub struct RegionCheck {
 }
 
 impl Edge {
-    /// Ranks the regions for a client of a route whose request has come here.
-    pub fn steer(&self, client: IpAddr, route: &Route, now: Instant) -> Decision {
-        let stage = Stage::Arrived(self.regions.own_index());
-        self.decide(client, &route.available, now, stage)
+    /// Ranks the regions for a client whose request has come here, under the rules of its host and route.
+    pub fn steer(&self, client: IpAddr, rules: &Rules<'_>, now: Instant) -> Decision {
+        self.decide(client, rules, now, Stage::Arrived(self.regions.own_index()))
     }
 
     /// Ranks the regions for an answer that says where to go, such as one of DNS. It may explore.
-    /// `available` says by region index which regions may be named.
-    pub fn steer_answer(
-        &self,
-        client: IpAddr,
-        available: &[bool; MAX_REGIONS],
-        now: Instant,
-    ) -> Decision {
-        self.decide(client, available, now, Stage::Answer)
+    pub fn steer_answer(&self, client: IpAddr, rules: &Rules<'_>, now: Instant) -> Decision {
+        self.decide(client, rules, now, Stage::Answer)
     }
 
-    fn decide(
-        &self,
-        client: IpAddr,
-        available: &[bool; MAX_REGIONS],
-        now: Instant,
-        stage: Stage,
-    ) -> Decision {
+    fn decide(&self, client: IpAddr, rules: &Rules<'_>, now: Instant, stage: Stage) -> Decision {
         let location = self.geo.lookup(client);
+        let preference = rules.preference_of(&self.preferences, client, &location);
         let standing: ArrayVec<Standing, MAX_REGIONS> = self
             .regions
             .iter()
-            .map(|(index, _)| self.standing(index, available[index.get()], now))
+            .map(|(index, _)| rules.apply(self.standing(index, true, now), index, preference))
             .collect();
         let learnt = self.learning.snapshot();
         let (mut decision, sources) = decide(
@@ -175,21 +192,30 @@ impl Edge {
         })
     }
 
-    /// How a region is doing, ours included.
+    /// How a region is doing, ours included, whatever is asked of it.
     pub fn standing(&self, index: RegionIndex, has_upstream: bool, now: Instant) -> Standing {
-        if index == self.regions.own_index() {
+        let region = self.regions.of(index);
+        let mut spill = self.balance.load().of(index.get());
+        let (status, share) = if index == self.regions.own_index() {
             // While we drain we still answer what has come here: connections end on their own.
-            return Standing {
-                has_upstream,
-                status: Status::Up,
-                share: self.hearsay.share(now),
-            };
-        }
-        let health = self.regions.of(index).health();
+            // Shares follow the load of the last seconds; a crowd is here at once.
+            if self.admission.is_full() {
+                spill.share = 0.0;
+            }
+            (Status::Up, self.hearsay.share(now))
+        } else {
+            let health = region.health();
+            (health.status, health.share(now, &self.health_policy))
+        };
+        let returned = self.drains.share(index, now, &self.health_policy);
         Standing {
             has_upstream,
-            status: health.status,
-            share: health.share(now, &self.health_policy),
+            status,
+            is_drained: self.drains.is_drained(index),
+            share: share.min(returned),
+            weight: region.weight,
+            spill,
+            ..Standing::UP
         }
     }
 }

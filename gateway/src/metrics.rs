@@ -47,6 +47,9 @@ pub struct Metrics {
     region_up: GaugeVec,
     region_share: GaugeVec,
     region_rtt: GaugeVec,
+    region_load: GaugeVec,
+    region_load_share: GaugeVec,
+    region_drained: GaugeVec,
 }
 
 /// Histograms by the client's nearest region and the region that answered.
@@ -209,6 +212,18 @@ impl Metrics {
                 "gateway_region_rtt_seconds",
                 "Round trip of a region's last good health check.",
             )?,
+            region_load: by_region(
+                "gateway_region_load",
+                "Part of its capacity that a region uses, 0 to 1.",
+            )?,
+            region_load_share: by_region(
+                "gateway_region_load_share",
+                "Part of its own users that a region's load lets it keep, 0 to 1.",
+            )?,
+            region_drained: by_region(
+                "gateway_region_drained",
+                "1 while an operator's order keeps users from a region.",
+            )?,
         })
     }
 
@@ -244,6 +259,15 @@ impl Metrics {
     /// Counts an error of ours. Errors are rare enough to look their label up.
     pub fn error(&self, reason: &'static str) {
         self.errors.with_label_values(&[reason]).inc();
+    }
+
+    /// Shows how busy a region is and what follows from it, and whether it is drained.
+    pub fn load(&self, region: &Region, load: f32, share: f32, is_drained: bool) {
+        let name = [region.name.as_str()];
+        let show = |gauge: &GaugeVec, value| gauge.with_label_values(&name).set(value);
+        show(&self.region_load, f64::from(load));
+        show(&self.region_load_share, f64::from(share));
+        show(&self.region_drained, f64::from(u8::from(is_drained)));
     }
 
     /// Shows how a region is doing.

@@ -1,10 +1,16 @@
 //! What each region is, and how it is doing as seen from here.
 
+pub mod drain_order;
+
+mod drains;
+
 mod health;
 
 mod health_check;
 
 mod hearsay;
+
+mod load;
 
 use std::time::Instant;
 
@@ -13,9 +19,11 @@ use geo_db::{Point, RegionPoint, RegionSlug};
 use http::HeaderValue;
 use http::uri::{Authority, Scheme};
 
+pub use self::drains::Drains;
 pub use self::health::{Health, HealthPolicy, Observation, Status};
 pub(crate) use self::health_check::{PATH as HEALTH_PATH, look, run as run_health_checks};
 pub use self::hearsay::Hearsay;
+pub use self::load::Load;
 
 /// Most regions one fleet can have; DigitalOcean has 14.
 pub const MAX_REGIONS: usize = geo_db::MAX_REGIONS;
@@ -55,6 +63,8 @@ pub struct Region {
     pub public_url: Option<String>,
     /// Host and port of `public_url`, without the port where it is the scheme's own.
     pub public_name: Option<Box<str>>,
+    /// The part of its users that it gets while all is well, 0 to 1.
+    pub weight: f32,
     health: ArcSwap<Health>,
 }
 
@@ -77,8 +87,15 @@ impl Region {
                 without_usual_port(name).into()
             }),
             public_url,
+            weight: 1.0,
             health: ArcSwap::from_pointee(Health::unknown()),
         }
+    }
+
+    /// With another weight than 1.
+    #[must_use]
+    pub fn with_weight(self, weight: f32) -> Self {
+        Self { weight, ..self }
     }
 
     /// How it is doing.

@@ -24,7 +24,7 @@ use crate::mesh;
 use crate::region::{HEALTH_PATH, Observation, Region, RegionIndex};
 use crate::request_id::{self, REQUEST_ID};
 use crate::rescue;
-use crate::route::{Action, Route, SteeringMode};
+use crate::route::{Action, Outside, Route, SteeringMode};
 use crate::steering::{Asked, Correction, Decision, Reason, Ways, correct, explain_header};
 
 /// Names the region that answered.
@@ -104,6 +104,16 @@ async fn answer(
         .find(name, parts.uri.path(), &parts.method, &parts.headers)
         .ok_or(Error::NoRoute)?;
     record.route = Some(route.clone());
+    let rules = settings.rules(Some(route), record.host.to_str().unwrap_or_default());
+    let own = edge.regions.own_index();
+    let is_carried_on = hops == 0
+        && route.action.is_steered()
+        && route.steering != SteeringMode::Here
+        && rules.residency.outside == Outside::Carry;
+    // What must not be here is not answered here, whatever it is; at most it passes through.
+    if !rules.residency.allows(own) && !is_carried_on {
+        return Err(Error::Residency);
+    }
     match &route.action {
         Action::Respond {
             status,
@@ -115,13 +125,15 @@ async fn answer(
     }
 
     // Route and client -> ranked regions.
-    let decision = edge.steer(record.client, route, record.start);
+    let decision = edge.steer(record.client, &rules, record.start);
     record.nearest = decision.ideal;
     record.group = decision.group;
+    record.home = decision.home;
+    if decision.best().is_none() && !rules.residency.allows(own) {
+        return Err(Error::Residency);
+    }
     let explains = may_explain(edge, request, hops);
-    let here = hops > 0
-        || route.steering == SteeringMode::Here
-        || decision.best() == Some(edge.regions.own_index());
+    let here = hops > 0 || route.steering == SteeringMode::Here || decision.best() == Some(own);
     if here {
         if explains {
             record.explained = explain_header(&edge.regions, &decision, Correction::Here);
@@ -194,8 +206,10 @@ fn asked(
     let parts = &request.parts;
     let is_read = matches!(parts.method, Method::GET | Method::HEAD);
     let own = decision.place_of(edge.regions.own_index());
-    // Whom slow start sends away stays away.
-    let may_stay = own.is_some_and(|own| own.reason.is_usable() && own.reason != Reason::SlowStart);
+    // Whom slow start or load sends away stays away.
+    let is_sent_away =
+        |reason| matches!(reason, Reason::SlowStart | Reason::Spilled | Reason::Full);
+    let may_stay = own.is_some_and(|own| own.reason.is_usable() && !is_sent_away(own.reason));
     let is_here = match (&route.action, &edge.assets) {
         (Action::Assets, Some(Assets::Embedded(server))) => is_read && server.is_cached(parts),
         (Action::Upstream { .. }, _) => true,
@@ -312,6 +326,7 @@ async fn carry(
         )
         .await
         {
+            Ok(response) if is_overloaded(region, &response) => failure = Error::Overloaded,
             Ok(response) => {
                 record.region = place.region;
                 return Ok(response);
@@ -330,6 +345,17 @@ async fn carry(
     Err(failure)
 }
 
+/// Whether another region has refused a carried request because it is full: our own answer for
+/// [`Error::Overloaded`], as that region's gateway gives it.
+fn is_overloaded(region: &Region, response: &Response<ResponseBody>) -> bool {
+    let status = response.headers().get(serving::problem::PROXY_STATUS);
+    let by_itself = status
+        .and_then(|status| status.to_str().ok())
+        .and_then(|status| status.strip_prefix(region.name.as_str()))
+        .is_some_and(|rest| rest.contains("error=proxy_internal_response"));
+    response.status() == StatusCode::SERVICE_UNAVAILABLE && by_itself
+}
+
 /// The last step: this region answers.
 async fn serve_here(
     edge: &Edge,
@@ -337,6 +363,10 @@ async fn serve_here(
     request: &mut Outgoing,
     record: &mut Record,
 ) -> Result<Response<ResponseBody>, Error> {
+    let home = record.home.unwrap_or(edge.regions.own_index());
+    if let Some(permit) = &mut record.permit {
+        permit.serve_for(home);
+    }
     let (upstream, strip_prefix) = match (&route.action, &edge.assets) {
         (
             Action::Upstream {
@@ -525,6 +555,8 @@ fn own_record(edge: &Edge) -> Response<ResponseBody> {
         draining: edge.drain.has_started(),
         shares: shares.collect(),
         round_trips: edge.learning.told(),
+        load: edge.load.load().as_ref().clone(),
+        drain_orders: edge.drains.orders(),
     };
     let body = serde_json::to_vec(&record).unwrap_or_default();
     fixed(

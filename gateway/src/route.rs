@@ -2,6 +2,10 @@
 
 mod matcher;
 
+mod residency;
+
+mod rules;
+
 mod table;
 
 use std::sync::Arc;
@@ -10,9 +14,12 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 
 pub use self::matcher::{HostPattern, InvalidPattern, Matcher, PathPattern};
+pub use self::residency::{Outside, Residency, Tenant, Tenants};
+pub use self::rules::Rules;
 pub use self::table::RouteTable;
 use crate::metrics::RouteMetrics;
 use crate::region::MAX_REGIONS;
+use crate::steering::Preference;
 use crate::upstream::Upstream;
 
 /// A rule from host and path to what answers, with its policies.
@@ -30,6 +37,10 @@ pub struct Route {
     pub action: Action,
     /// Which regions can answer it, by region index.
     pub available: [bool; MAX_REGIONS],
+    /// Where its data may be.
+    pub residency: Residency,
+    /// Its order of regions; empty: that of the client's group, else by round trip.
+    pub preference: Preference,
     /// Its counters.
     pub metrics: RouteMetrics,
 }

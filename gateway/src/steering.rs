@@ -16,11 +16,15 @@ mod explain_header;
 
 mod explore;
 
+mod preference;
+
 mod prefix;
 
 mod rank;
 
 mod rtt_table;
+
+mod spill;
 
 mod spread;
 
@@ -31,9 +35,11 @@ pub use self::decision::{Decision, Place, Reason};
 pub use self::explain::{ALL_UP, ExplainedPlace, Explanation, Learnt, explain};
 pub use self::explain_header::explain_header;
 pub use self::explore::{Exploration, Stage, explore};
+pub use self::preference::{Preference, Preferences};
 pub use self::prefix::{NotAPrefix, Prefix};
 pub use self::rank::{Standing, rank};
 pub use self::rtt_table::{LearningPolicy, Measured, Measurement, RttDelta, RttTable, Snapshot};
+pub use self::spill::{Balance, RegionLoad, Spill, SpillPolicy};
 pub use self::spread::spread;
 
 #[cfg(test)]

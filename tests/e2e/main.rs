@@ -18,12 +18,19 @@ mod learning;
 
 mod listeners;
 
+mod operator_drain;
+
 mod purge;
+
 mod reload;
 
 mod remote_assets;
 
+mod residency;
+
 mod routes;
+
+mod spill;
 
 mod steering;
 

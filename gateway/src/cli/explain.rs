@@ -29,6 +29,9 @@ pub(super) struct Arguments {
     /// A route; only regions that have its upstream are candidates.
     #[arg(long, value_name = "NAME")]
     route: Option<String>,
+    /// The host that the client asks for; it may be a tenant's.
+    #[arg(long, value_name = "HOST")]
+    host: Option<String>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -66,8 +69,13 @@ fn running(config: &Config, arguments: &Arguments) -> Option<Explanation> {
         .as_ref()
         .map(|route| format!("&route={route}"))
         .unwrap_or_default();
+    let host = arguments
+        .host
+        .as_ref()
+        .map(|host| format!("&host={host}"))
+        .unwrap_or_default();
     let url = format!(
-        "http://{}/api/v1/explain?ip={}{route}",
+        "http://{}/api/v1/explain?ip={}{route}{host}",
         config.admin, arguments.ip
     );
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -92,17 +100,15 @@ fn running(config: &Config, arguments: &Arguments) -> Option<Explanation> {
 fn alone(config: &Config, arguments: &Arguments) -> Result<Explanation, String> {
     let geo = GeoDb::open(&config.geo).map_err(|error| error.to_string())?;
     let costs = CostTable::new(&config.regions.points()).map_err(|error| error.to_string())?;
-    let available = match &arguments.route {
-        None => None,
-        Some(name) => Some(
-            config
-                .available(name)
-                .ok_or_else(|| format!("no route is named {name:?}"))?,
-        ),
-    };
-    let standing = |index: gateway::region::RegionIndex| Standing {
-        has_upstream: available.is_none_or(|available| available[index.get()]),
-        ..ALL_UP
+    let host = arguments.host.as_deref().unwrap_or_default();
+    let rules = config
+        .rules(arguments.route.as_deref(), host)
+        .ok_or_else(|| format!("no route is named {:?}", arguments.route))?;
+    let location = geo.lookup(arguments.ip);
+    let preference = rules.preference_of(&config.preferences, arguments.ip, &location);
+    let standing = |index: gateway::region::RegionIndex| {
+        let weight = config.regions.of(index).weight;
+        rules.apply(Standing { weight, ..ALL_UP }, index, preference)
     };
     Ok(explain(
         &config.regions,

@@ -13,7 +13,7 @@ use serving::secret::SecretSource;
 use serving::telemetry::LogFile;
 use serving::units::{ByteSize, Duration};
 
-use crate::route::SteeringMode;
+use crate::route::{Outside, SteeringMode};
 
 /// One gateway process.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -57,12 +57,16 @@ pub struct File {
     /// Where assets come from.
     #[serde(default)]
     pub asset_server: Option<AssetServerFile>,
+    /// Whose hosts have rules of their own, by name.
+    #[serde(default)]
+    pub tenants: BTreeMap<String, TenantFile>,
     /// Services that routes point to, by name.
     #[serde(default)]
     pub upstreams: BTreeMap<String, UpstreamFile>,
     /// Which requests go where. The most specific match answers: host, then path, then the rest.
     pub routes: Vec<RouteFile>,
-    /// Directory for what is kept across restarts, such as learnt round trips; left out: nothing is.
+    /// Directory for what outlives the process: learnt round trips and drain orders. Left out: nothing is
+    /// kept, but in memory and by the other regions.
     #[serde(default)]
     pub state_directory: Option<PathBuf>,
     /// Time that requests in flight have to finish when the process is asked to stop.
@@ -89,6 +93,13 @@ pub struct RegionFile {
     /// How clients reach it without steering; the target of redirects.
     #[serde(default)]
     pub public_url: Option<String>,
+    /// The part of its users that it gets while all is well, 0 to 1; 0 takes what others cannot.
+    #[serde(default = "default_weight")]
+    pub weight: f32,
+}
+
+fn default_weight() -> f32 {
+    1.0
 }
 
 /// A place on Earth, WGS 84, in degrees.
@@ -159,6 +170,10 @@ pub struct SteeringFile {
     pub health_check: RegionCheckFile,
     /// Time over which a region that was down gets its users back.
     pub slow_start: Duration,
+    /// What a busy region does.
+    pub spill: SpillFile,
+    /// Groups of clients with an order of regions of their own; the first that a client is in counts.
+    pub preference: Vec<PreferenceFile>,
     /// Connections to, and answers from, other regions.
     pub timeouts: TimeoutsFile,
     /// What is learnt of clients' round trips.
@@ -214,12 +229,73 @@ impl Default for SteeringFile {
         Self {
             health_check: RegionCheckFile::default(),
             slow_start: Duration::from_secs(60),
+            spill: SpillFile::default(),
+            preference: Vec::new(),
             timeouts: TimeoutsFile::default(),
             learning: LearningFile::default(),
             alt_svc: Duration::from_secs(0),
             explain: ExplainFile::default(),
         }
     }
+}
+
+/// What a busy region does.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SpillFile {
+    /// Part of `limits.requests_in_flight` from which it sends new users to others, 0.1 to 0.95.
+    pub from: f32,
+    /// Time over which it gets them all back.
+    pub growth: Duration,
+}
+
+impl Default for SpillFile {
+    fn default() -> Self {
+        Self {
+            from: 0.75,
+            growth: Duration::from_secs(60),
+        }
+    }
+}
+
+/// A group of clients and its order of regions.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PreferenceFile {
+    /// ISO 3166-1 codes of countries.
+    #[serde(default)]
+    pub countries: Vec<String>,
+    /// Networks of clients.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub networks: Vec<IpNet>,
+    /// Regions, best first; the others follow by round trip.
+    pub regions: Vec<String>,
+}
+
+/// Where data may be.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ResidencyFile {
+    /// The only regions that may answer.
+    pub regions: Vec<String>,
+    /// What the others do: carry a request to one of these, or refuse it with 421.
+    #[serde(default)]
+    pub outside: Outside,
+}
+
+/// Somebody whose hosts have rules of their own.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TenantFile {
+    /// Its hosts, such as `acme.example.com` or `*.acme.example.com`.
+    pub hosts: Vec<String>,
+    /// Where its data may be; left out: everywhere.
+    #[serde(default)]
+    pub residency: Option<ResidencyFile>,
+    /// Its order of regions, best first; empty: by round trip.
+    #[serde(default)]
+    pub preference: Vec<String>,
 }
 
 /// The check of other regions.
@@ -361,6 +437,12 @@ pub struct RouteFile {
     /// Size of a usual response, for `auto`. Assets say their own once they are found.
     #[serde(default)]
     pub expected_size: Option<ByteSize>,
+    /// Where its data may be; left out: everywhere its tenant's may.
+    #[serde(default)]
+    pub residency: Option<ResidencyFile>,
+    /// Its order of regions, best first; empty: that of the tenant or the client's group, else by round trip.
+    #[serde(default)]
+    pub preference: Vec<String>,
     /// What answers.
     pub action: ActionFile,
 }

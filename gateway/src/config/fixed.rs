@@ -6,9 +6,10 @@ use serde_json::{Map, Value};
 use super::file::File;
 
 /// Keys that a reload takes over.
-const RELOADED: [&str; 5] = [
+const RELOADED: [&str; 6] = [
     "routes",
     "upstreams",
+    "tenants",
     "trusted_proxies",
     "peers",
     "certificate_authorities",

@@ -6,6 +6,8 @@ mod regions;
 
 mod routes;
 
+mod steering;
+
 mod upstreams;
 
 use std::collections::BTreeSet;
@@ -18,6 +20,9 @@ use serving::listener::{HttpLimits, TlsFile};
 use self::learning::{correction, learning};
 use self::regions::regions;
 use self::routes::{action, matcher};
+use self::steering::{
+    preference, preferences, route_residency, shield_is_resident, spill, tenants, weights,
+};
 use self::upstreams::{timeouts, upstream};
 use super::file::{AssetServerFile, File, GeoFile, LimitsFile, ListenerFile};
 use super::fixed::Fixed;
@@ -43,6 +48,7 @@ pub(super) fn resolve(file: File, directory: &Path) -> Result<Config, Invalid> {
         "name",
         file.routes.iter().map(|route| route.name.as_str()),
     )?;
+    weights(&file.regions)?;
     let regions = regions(&file.regions, &file.region)?;
     let upstreams: Vec<UpstreamConfig> = file
         .upstreams
@@ -52,6 +58,7 @@ pub(super) fn resolve(file: File, directory: &Path) -> Result<Config, Invalid> {
                 .map_err(|e| e.within(format!("upstreams.{name}")))
         })
         .collect::<Result<_, _>>()?;
+    let assets_file = file.asset_server.clone();
     let asset_server = match file.asset_server {
         None => None,
         Some(AssetServerFile::Embedded(embedded)) => {
@@ -78,16 +85,38 @@ pub(super) fn resolve(file: File, directory: &Path) -> Result<Config, Invalid> {
             let matcher = matcher(&route.matches).map_err(|e| e.within("match"));
             let action = action(route.action, &upstreams, asset_server.is_some())
                 .map_err(|e| e.within("action"));
+            let residency = route_residency(route.residency.as_ref(), &regions)
+                .map_err(|e| e.within("residency"));
+            let preference =
+                preference(&route.preference, &regions).map_err(|e| e.within("preference"));
             let located = |e: Invalid| e.within(format!("routes[{at}]"));
             Ok(RouteConfig {
                 name: route.name,
                 matcher: matcher.map_err(located)?,
                 steering: route.steering,
                 expected_size: route.expected_size.map(serving::units::ByteSize::get),
+                residency: residency.map_err(located)?,
+                preference: preference.map_err(located)?,
                 action: action.map_err(located)?,
             })
         })
         .collect::<Result<_, Invalid>>()?;
+    let tenants = tenants(&file.tenants, &regions)?;
+    let named = routes
+        .iter()
+        .map(|route| {
+            (
+                format!("the residency of route {}", route.name),
+                &route.residency,
+            )
+        })
+        .chain(tenants.iter().map(|tenant| {
+            (
+                format!("the residency of tenant {}", tenant.name),
+                &tenant.residency,
+            )
+        }));
+    shield_is_resident(assets_file.as_ref(), named, &regions)?;
     let check = file.steering.health_check;
     at_least_one("steering.health_check.down_after", check.down_after)?;
     at_least_one("steering.health_check.up_after", check.up_after)?;
@@ -101,7 +130,6 @@ pub(super) fn resolve(file: File, directory: &Path) -> Result<Config, Invalid> {
         return Err(Invalid::new("listeners", "at least one listener is needed"));
     }
     Ok(Config {
-        regions,
         listeners: file
             .listeners
             .into_iter()
@@ -130,6 +158,10 @@ pub(super) fn resolve(file: File, directory: &Path) -> Result<Config, Invalid> {
         )
         .map_err(|e| e.within("steering.learning"))?,
         correction: correction(&file.steering, directory).map_err(|e| e.within("steering"))?,
+        spill: spill(&file.steering.spill).map_err(|e| e.within("steering.spill"))?,
+        preferences: preferences(&file.steering.preference, &regions)?,
+        tenants,
+        state_directory: file.state_directory.map(|path| directory.join(path)),
         mesh_timeouts: timeouts(file.steering.timeouts),
         requests_in_flight: file.limits.requests_in_flight,
         http_limits: http_limits(file.limits)?,
@@ -139,6 +171,7 @@ pub(super) fn resolve(file: File, directory: &Path) -> Result<Config, Invalid> {
             .map(|path| directory.join(path))
             .collect(),
         asset_server,
+        regions,
         upstreams,
         routes,
         drain_timeout: file.drain_timeout.get(),

@@ -152,6 +152,46 @@ fn each_fault_is_one_line_that_names_file_line_key_and_reason() {
             "0.0.0.0",
             "gateway.yaml:8: listeners[0].address: ",
         ),
+        (
+            "{name: ams3}",
+            "{name: ams3, weight: 1.5}",
+            "gateway.yaml:5: regions[1].weight: is the part of its users",
+        ),
+        (
+            "upstreams:",
+            "tenants: {acme: {hosts: [a.test], residency: {regions: [ams9]}}}\nupstreams:",
+            r#"gateway.yaml:15: tenants.acme.residency.regions[0]: "ams9" is not among the regions"#,
+        ),
+        (
+            "upstreams:",
+            "tenants: {a: {hosts: [x.test]}, b: {hosts: [X.test]}}\nupstreams:",
+            r#"gateway.yaml:15: tenants.b.hosts[0]: "X.test" is there twice"#,
+        ),
+        (
+            "upstreams:",
+            "tenants: {acme: {hosts: ['*']}}\nupstreams:",
+            "gateway.yaml:15: tenants.acme.hosts[0]: every host cannot be one tenant's",
+        ),
+        (
+            "upstreams:",
+            "steering: {spill: {from: 1.0}}\nupstreams:",
+            "gateway.yaml:15: steering.spill.from: is a part of the capacity",
+        ),
+        (
+            "upstreams:",
+            "steering: {preference: [{regions: [ams3]}]}\nupstreams:",
+            "gateway.yaml:15: steering.preference[0]: needs countries or networks",
+        ),
+        (
+            "{name: jobs, match",
+            "{name: jobs, residency: {regions: []}, match",
+            "gateway.yaml:19: routes[1].residency.regions: needs at least one region",
+        ),
+        (
+            "{name: jobs, match",
+            "{name: jobs, preference: [ams3, ams3], match",
+            r#"gateway.yaml:19: routes[1].preference[1]: "ams3" is there twice"#,
+        ),
     ] {
         assert!(MINIMAL.contains(from), "{from}");
         let document = Document::from_text("gateway.yaml", MINIMAL.replacen(from, to, 1));

@@ -27,6 +27,8 @@ pub(super) struct Plan<'a> {
     /// The other regions' names, and their private listeners as reached from this one.
     pub(super) purge_peers: &'a [(String, SocketAddr)],
     pub(super) cache: PathBuf,
+    /// Where drain orders outlive the process.
+    pub(super) state: PathBuf,
     /// Where the compute cluster is, and its addresses there.
     pub(super) compute_region: &'a str,
     pub(super) jobs: Vec<String>,
@@ -98,6 +100,7 @@ pub(super) fn write(plan: &Plan<'_>, path: &Path) -> std::io::Result<()> {
             {"name": "jobs", "match": {"path": {"prefix": "/jobs"}}, "action": {"upstream": {"name": "jobs"}}},
             {"name": "whoami", "match": {"path": {"prefix": "/whoami"}}, "action": {"upstream": {"name": "whoami"}}},
         ],
+        "state_directory": plan.state,
         "drain_timeout": "5s",
     });
     std::fs::write(path, serde_json::to_string_pretty(&configuration)?)

@@ -82,7 +82,7 @@ pub const CLIENTS: [(&str, &str); 3] = [
 ];
 
 impl Ready {
-    /// The page that a person sees, with six things to try.
+    /// The page that a person sees, with seven things to try.
     pub fn page(&self, binary: &str) -> String {
         use std::fmt::Write as _;
         let mut page = String::new();
@@ -108,7 +108,7 @@ impl Ready {
         let _ = writeln!(page, "Dashboard   {}", self.dashboard);
         let _ = writeln!(page, "Admin token {}", self.admin_token);
         let sample = self.samples.first().map_or("/", String::as_str);
-        let _ = writeln!(page, "\nSix things to try:");
+        let _ = writeln!(page, "\nSeven things to try:");
         let _ = writeln!(
             page,
             "\n1. Users in three places are answered from three regions; the second time from its cache."
@@ -174,6 +174,21 @@ impl Ready {
             "   curl -sw '\\n' -X POST -H \"Authorization: Bearer $(cat {})\" -d '{{\"key\": \"{large}\"}}' '{}/api/v1/purge?wait=5s'",
             self.admin_token, self.regions[1].admin
         );
+        let _ = writeln!(
+            page,
+            "\n7. {} gets no users until it is undrained, whatever restarts; then they come back a few at a time.",
+            last.name
+        );
+        for order in [
+            format!("drain {} --reason 'new disks'", last.name),
+            format!("undrain {}", last.name),
+        ] {
+            let _ = writeln!(
+                page,
+                "   {binary} {order} --admin {} --token-file {}",
+                self.regions[1].admin, self.admin_token
+            );
+        }
         let _ = writeln!(page, "\nCtrl-C ends everything and leaves nothing behind.");
         page
     }

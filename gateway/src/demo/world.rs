@@ -158,6 +158,7 @@ impl World {
                 admin_token: at("admin-token"),
                 purge_peers: &purge_peers,
                 cache: at(&format!("{name}-cache")),
+                state: at(&format!("{name}-state")),
                 compute_region: REGIONS[0],
                 jobs: vec![compute.url()],
                 whoami: whoami.iter().map(Whoami::url).collect(),

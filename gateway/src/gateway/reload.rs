@@ -32,6 +32,7 @@ pub(super) fn settings(config: &Config, metrics: &Metrics, roots: &Roots) -> Set
         // A region that carries a request knows who the client is.
         trusted_proxies: config.trusted_proxies.and(&config.peers),
         peers: config.peers.clone(),
+        tenants: config.tenants.clone(),
         upstreams,
     }
 }
@@ -84,6 +85,8 @@ fn route(
         expected_size: file.expected_size,
         action,
         available,
+        residency: file.residency,
+        preference: file.preference.clone(),
         metrics: metrics.route(&file.name),
     }
 }

@@ -14,13 +14,15 @@ use serving::listener::{
 };
 use tokio::net::TcpListener;
 
-use super::{Assets, Edge, reload};
+use super::{Assets, Edge, balance, reload};
 use crate::admission::Admission;
 use crate::config::{AssetServerConfig, Config};
 use crate::forward::Mesh;
 use crate::learning::{self, Learning};
 use crate::metrics::{self, Metrics};
-use crate::region::{self, Hearsay};
+use crate::region::drain_order::StoreError;
+use crate::region::{self, Drains, Hearsay, Load};
+use crate::steering::Balance as Shares;
 use crate::upstream::{self, Balance, RetryBudget, client, roots};
 use crate::{admin, mesh, request_path};
 
@@ -55,6 +57,11 @@ pub enum StartError {
     /// The asset server cannot start.
     #[error("asset server: {0}")]
     Assets(#[from] asset_server::StartError),
+    /// The drain orders that were kept cannot be read.
+    #[error(
+        "state_directory: {0}; without it a drained region could get users: mend the file, or remove it"
+    )]
+    State(#[from] StoreError),
     /// Two metrics have one name.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -122,6 +129,7 @@ impl Gateway {
             .watch()
             .inspect_err(|error| tracing::warn!(%error, "geo data will not be reloaded"))
             .ok();
+        let drains = Drains::open(&config.regions, config.state_directory)?;
         let timeouts = config.mesh_timeouts;
         let admission = Admission::new(config.requests_in_flight);
         metrics::register_pulled(&registry, &admission, &geo)?;
@@ -134,6 +142,11 @@ impl Gateway {
             state: mesh::State::new(mesh::Instance::started_now()),
             learning: Learning::new(config.learning, &config.regions),
             correction: config.correction,
+            load: ArcSwap::from_pointee(Load::default()),
+            balance: ArcSwap::from_pointee(Shares::new(config.regions.len())),
+            spill: config.spill,
+            drains,
+            preferences: config.preferences,
             mesh: Mesh {
                 http2: client(true, timeouts.connect, &roots),
                 http1: client(false, timeouts.connect, &roots),
@@ -190,6 +203,9 @@ impl Gateway {
         // Who is alive is known before the first request is steered.
         let peers: Vec<_> = edge.regions.peers().map(|(index, _)| index).collect();
         futures_util::future::join_all(peers.iter().map(|index| region::look(edge, *index))).await;
+        // So is whom an operator has drained.
+        let before = balance::start(edge);
+        tokio::spawn(balance::run(edge.clone(), before));
         for index in peers {
             tokio::spawn(region::run_health_checks(
                 edge.clone(),

@@ -7,6 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::region::Load;
+use crate::region::drain_order::Orders;
 use crate::steering::RttDelta;
 
 /// One gateway's word.
@@ -27,6 +29,12 @@ pub struct Record {
     /// Round trips of its clients, a part at a time.
     #[serde(default)]
     pub round_trips: RttDelta,
+    /// How busy it is.
+    #[serde(default)]
+    pub load: Load,
+    /// The drain orders that it knows, its own and those of others.
+    #[serde(default)]
+    pub drain_orders: Orders,
 }
 
 /// When a record was made: by start of its gateway, then by count. Clocks of two machines are never

@@ -132,14 +132,19 @@ impl Health {
     pub fn share(&self, now: Instant, policy: &HealthPolicy) -> f32 {
         match (self.status, self.returned_at) {
             (Status::Down | Status::Draining, _) => 0.0,
-            (Status::Up, Some(at)) if !policy.slow_start.is_zero() => {
-                let elapsed = now.saturating_duration_since(at).as_secs_f32();
-                let grown = elapsed / policy.slow_start.as_secs_f32();
-                (FIRST_SHARE + (1.0 - FIRST_SHARE) * grown).min(1.0)
-            }
+            (Status::Up, Some(at)) => slow_start(at, now, policy.slow_start),
             _ => 1.0,
         }
     }
+}
+
+/// The part of its users that whoever returned `at` gets `now`, if it takes `over` to get all.
+pub(super) fn slow_start(at: Instant, now: Instant, over: Duration) -> f32 {
+    if over.is_zero() {
+        return 1.0;
+    }
+    let elapsed = now.saturating_duration_since(at).as_secs_f32();
+    (FIRST_SHARE + (1.0 - FIRST_SHARE) * elapsed / over.as_secs_f32()).min(1.0)
 }
 
 #[cfg(test)]

@@ -194,7 +194,8 @@ impl HostPattern {
         }
     }
 
-    fn matches(&self, host: &str) -> bool {
+    /// Whether a host, without port, is one of these.
+    pub(crate) fn matches(&self, host: &str) -> bool {
         match self {
             Self::Any => true,
             Self::Exactly(exact) => exact.eq_ignore_ascii_case(host),
@@ -206,7 +207,8 @@ impl HostPattern {
         }
     }
 
-    fn specificity(&self) -> (u8, usize) {
+    /// Of two patterns that match, the one with the greater specificity counts.
+    pub(crate) fn specificity(&self) -> (u8, usize) {
         match self {
             Self::Any => (0, 0),
             Self::Below(rest) => (1, rest.len()),

@@ -10,6 +10,8 @@ use crate::region::{MAX_REGIONS, RegionIndex};
 pub enum Reason {
     /// An override sends this client's network here.
     Pinned,
+    /// A preference list of the route or of the client's group names it.
+    Preferred,
     /// Lowest expected round trip of all that can serve, by measurements of this client's network.
     Measured,
     /// Tried instead of the best one, to learn how far it is.
@@ -20,16 +22,26 @@ pub enum Reason {
     Farther,
     /// The client's place is not known; regions stand in the order of the configuration, ours first.
     UnknownLocation,
+    /// Its weight leaves this client to others.
+    Weight,
     /// Has just returned and gets its users back slowly; this client is not among them yet.
     SlowStart,
+    /// Is busy and sends a part of its users away; this client is among them.
+    Spilled,
+    /// Has no room for this client, whose own region has sent it away.
+    Full,
     /// Nothing seems to be up, so the nearest are tried all the same.
     FailOpen,
-    /// Finishes what it has.
+    /// Finishes what it has: its process ends.
     Draining,
+    /// An operator has drained it.
+    Drained,
     /// Did not answer its health checks.
     Down,
     /// The route's upstream has no endpoints there.
     WithoutUpstream,
+    /// The data of this tenant or route must not leave other regions.
+    Residency,
 }
 
 impl Reason {
@@ -39,20 +51,29 @@ impl Reason {
             Self::Pinned => "pinned",
             Self::Measured => "measured",
             Self::Explored => "explored",
+            Self::Preferred => "preferred",
             Self::Nearest => "nearest",
             Self::Farther => "farther",
             Self::UnknownLocation => "unknown_location",
+            Self::Weight => "weight",
             Self::SlowStart => "slow_start",
+            Self::Spilled => "spilled",
+            Self::Full => "full",
             Self::FailOpen => "fail_open",
             Self::Draining => "draining",
+            Self::Drained => "drained",
             Self::Down => "down",
             Self::WithoutUpstream => "without_upstream",
+            Self::Residency => "residency",
         }
     }
 
     /// Whether a request may be sent there.
     pub fn is_usable(self) -> bool {
-        !matches!(self, Self::Draining | Self::Down | Self::WithoutUpstream)
+        !matches!(
+            self,
+            Self::Draining | Self::Drained | Self::Down | Self::WithoutUpstream | Self::Residency
+        )
     }
 }
 
@@ -80,6 +101,8 @@ pub struct Decision {
     pub ideal: Option<RegionIndex>,
     /// Where the client comes from, for metrics.
     pub group: ClientGroup,
+    /// Where it would be answered now if every region had room: whose demand it is part of.
+    pub home: Option<RegionIndex>,
 }
 
 impl Decision {

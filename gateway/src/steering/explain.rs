@@ -6,7 +6,7 @@ use geo_db::{CostTable, GeoDb, Location};
 use serde::{Deserialize, Serialize};
 
 use super::{Exploration, Prefix, Snapshot, Stage, Standing, decide, explore, spread};
-use crate::region::{RegionIndex, RegionSet, Status};
+use crate::region::{RegionIndex, RegionSet};
 
 /// Where a client would be answered, and why.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,8 +54,10 @@ pub struct ExplainedPlace {
     pub km: Option<f32>,
     /// How it is doing.
     pub status: String,
-    /// The part of its users that it gets, 0 to 1.
+    /// The part of its users that it gets as it returns, 0 to 1.
     pub share: f32,
+    /// The part of its users that its load lets it keep, 0 to 1.
+    pub load_share: f32,
 }
 
 /// What was learnt, as a decision uses it.
@@ -118,14 +120,11 @@ pub fn explain(
                 km: place.km,
                 status: standings[place.region.get()].status.as_str().to_owned(),
                 share: standings[place.region.get()].share,
+                load_share: standings[place.region.get()].spill.share,
             })
             .collect(),
     }
 }
 
 /// Every region is up and has everything, for when no gateway runs that could be asked.
-pub const ALL_UP: Standing = Standing {
-    has_upstream: true,
-    status: Status::Up,
-    share: 1.0,
-};
+pub const ALL_UP: Standing = Standing::UP;

@@ -107,14 +107,10 @@ mod tests {
     use geo_db::{Ranked, Ranking};
 
     use super::{Exploration, SLOT, Stage, explore};
-    use crate::region::{RegionIndex, Status};
+    use crate::region::RegionIndex;
     use crate::steering::{Decision, Measured, Reason, Standing, decide as ranked_by, spread};
 
-    const UP: Standing = Standing {
-        has_upstream: true,
-        status: Status::Up,
-        share: 1.0,
-    };
+    const UP: Standing = Standing::UP;
     const SOME: Exploration = Exploration {
         share: 0.02,
         margin_ms: 20.0,

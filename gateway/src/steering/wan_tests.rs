@@ -11,18 +11,14 @@ use super::{
     Exploration, LearningPolicy, Prefix, RttTable, Snapshot, Stage, Standing, decide, explore,
     spread,
 };
-use crate::region::{RegionIndex, Status};
+use crate::region::RegionIndex;
 
 const POLICY: LearningPolicy = LearningPolicy {
     prefixes: 10_000,
     min_samples: 3,
     fresh_for: Duration::from_secs(24 * 3600),
 };
-const UP: Standing = Standing {
-    has_upstream: true,
-    status: Status::Up,
-    share: 1.0,
-};
+const UP: Standing = Standing::UP;
 
 /// Test data of `geo-db`: nothing in the product is taken from it.
 #[derive(Deserialize)]

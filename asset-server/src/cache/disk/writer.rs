@@ -68,7 +68,7 @@ impl DiskWriter {
             body_len: 0,
             reserved: 0,
             // It may never end, and must not push out everything else before it is cut.
-            unannounced: meta.length.is_none().then(|| capacity / 2),
+            unannounced: meta.length.is_none().then_some(capacity / 2),
         };
         writer.reserve_for(meta.length.unwrap_or(0))?;
         let file = writer.tier.tools.files.create(&writer.temporary)?;

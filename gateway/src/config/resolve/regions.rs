@@ -76,7 +76,7 @@ fn region(file: &RegionFile, own: &str) -> Result<Region, Invalid> {
         .map(|url| address_text(url).map_err(|e| e.within("public_url")))
         .transpose()?;
     let address = address.map(|(scheme, authority)| Address { scheme, authority });
-    Ok(Region::new(name, point, address, public_url))
+    Ok(Region::new(name, point, address, public_url).with_weight(file.weight))
 }
 
 fn address_text(url: &str) -> Result<String, Invalid> {

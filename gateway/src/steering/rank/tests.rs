@@ -2,14 +2,13 @@ use std::time::Duration;
 
 use geo_db::Ranked;
 
+use proptest::prelude::*;
+
 use super::{Reason, Standing, rank};
 use crate::region::{RegionIndex, Status};
+use crate::steering::Spill;
 
-const UP: Standing = Standing {
-    has_upstream: true,
-    status: Status::Up,
-    share: 1.0,
-};
+const UP: Standing = Standing::UP;
 const DOWN: Standing = Standing {
     status: Status::Down,
     share: 0.0,
@@ -23,6 +22,37 @@ const DRAINING: Standing = Standing {
 const RETURNING: Standing = Standing { share: 0.4, ..UP };
 const ELSEWHERE: Standing = Standing {
     has_upstream: false,
+    ..UP
+};
+
+const DRAINED: Standing = Standing {
+    is_drained: true,
+    ..UP
+};
+const DRAINED_AND_DOWN: Standing = Standing {
+    status: Status::Down,
+    ..DRAINED
+};
+const FOREIGN: Standing = Standing {
+    is_resident: false,
+    ..UP
+};
+const LIGHT: Standing = Standing { weight: 0.2, ..UP };
+const STANDBY: Standing = Standing { weight: 0.0, ..UP };
+const BUSY: Standing = Standing {
+    spill: Spill {
+        share: 0.5,
+        guests_from: 0.0,
+        guests: 0.0,
+    },
+    ..UP
+};
+const SECOND: Standing = Standing {
+    preference: 1,
+    ..UP
+};
+const FIRST: Standing = Standing {
+    preference: 0,
     ..UP
 };
 
@@ -59,8 +89,8 @@ fn pinned() -> Vec<Ranked> {
 #[test]
 fn each_rule_of_the_ranking() {
     use Reason::{
-        Down, Draining, FailOpen, Farther, Nearest, Pinned, SlowStart, UnknownLocation,
-        WithoutUpstream,
+        Down, Drained, Draining, FailOpen, Farther, Full, Nearest, Pinned, Preferred, Residency,
+        SlowStart, Spilled, UnknownLocation, Weight, WithoutUpstream,
     };
     for (case, proximity, standing, spread, expected, ideal) in [
         (
@@ -171,6 +201,149 @@ fn each_rule_of_the_ranking() {
             [(2, SlowStart), (0, Down), (1, Down)],
             Some(2),
         ),
+        (
+            "drained by an operator",
+            known(),
+            [UP, UP, DRAINED],
+            0.5,
+            [(0, Nearest), (1, Farther), (2, Drained)],
+            Some(2),
+        ),
+        (
+            "a drained one that lives is tried before a dead one",
+            known(),
+            [DRAINED_AND_DOWN, DRAINED, DOWN],
+            0.5,
+            [(1, FailOpen), (2, FailOpen), (0, FailOpen)],
+            Some(2),
+        ),
+        (
+            "data must not be at the nearest",
+            known(),
+            [UP, UP, FOREIGN],
+            0.5,
+            [(0, Nearest), (1, Farther), (2, Residency)],
+            Some(0),
+        ),
+        (
+            "fail open stays where data may be",
+            known(),
+            [DOWN, FOREIGN, FOREIGN],
+            0.5,
+            [(0, FailOpen), (2, Residency), (1, Residency)],
+            Some(0),
+        ),
+        (
+            "a light region, mine",
+            known(),
+            [UP, UP, LIGHT],
+            0.1,
+            [(2, Nearest), (0, Farther), (1, Farther)],
+            Some(2),
+        ),
+        (
+            "a light region, not mine",
+            known(),
+            [UP, UP, LIGHT],
+            0.5,
+            [(0, Nearest), (1, Farther), (2, Weight)],
+            Some(2),
+        ),
+        (
+            "a standby has nobody while another lives",
+            known(),
+            [UP, DOWN, STANDBY],
+            0.0,
+            [(0, Nearest), (2, Weight), (1, Down)],
+            Some(2),
+        ),
+        (
+            "a standby serves when it is alone",
+            known(),
+            [DOWN, DOWN, STANDBY],
+            0.5,
+            [(2, Weight), (0, Down), (1, Down)],
+            Some(2),
+        ),
+        (
+            "busy, kept",
+            known(),
+            [UP, UP, BUSY],
+            0.49,
+            [(2, Nearest), (0, Farther), (1, Farther)],
+            Some(2),
+        ),
+        (
+            "busy, sent away",
+            known(),
+            [UP, UP, BUSY],
+            0.5,
+            [(0, Nearest), (1, Farther), (2, Spilled)],
+            Some(2),
+        ),
+        (
+            "busy, and the next has no room",
+            known(),
+            [BUSY, UP, BUSY],
+            0.5,
+            [(1, Nearest), (2, Spilled), (0, Full)],
+            Some(2),
+        ),
+        (
+            "nobody has room, so it stays",
+            known(),
+            [BUSY, BUSY, BUSY],
+            0.5,
+            [(2, Nearest), (0, Full), (1, Full)],
+            Some(2),
+        ),
+        (
+            "a standby takes what a busy one sends away",
+            known(),
+            [BUSY, STANDBY, BUSY],
+            0.5,
+            [(1, Weight), (2, Spilled), (0, Full)],
+            Some(2),
+        ),
+        (
+            "the list comes before distance",
+            known(),
+            [SECOND, FIRST, UP],
+            0.5,
+            [(1, Preferred), (0, Preferred), (2, Farther)],
+            Some(1),
+        ),
+        (
+            "the first of the list is down",
+            known(),
+            [
+                SECOND,
+                Standing {
+                    status: Status::Down,
+                    ..FIRST
+                },
+                UP,
+            ],
+            0.5,
+            [(0, Preferred), (2, Farther), (1, Down)],
+            Some(1),
+        ),
+        (
+            "a list for a client without a place",
+            unknown(),
+            [SECOND, UP, FIRST],
+            0.5,
+            [(2, Preferred), (0, Preferred), (1, UnknownLocation)],
+            Some(2),
+        ),
+        (
+            "a pin beats list and load",
+            pinned(),
+            [BUSY, FIRST, UP],
+            0.9,
+            [(0, Pinned), (1, Preferred), (2, UnknownLocation)],
+            Some(0),
+        ),
     ] {
         let decision = rank(&proximity, &standing, spread, RegionIndex(1));
         let got: Vec<_> = decision
@@ -195,5 +368,60 @@ fn the_answer_is_never_empty_while_a_region_has_the_upstream() {
                 assert_eq!(decision.places.len(), 3);
             }
         }
+    }
+}
+
+fn standing() -> impl Strategy<Value = Standing> {
+    let status = prop_oneof![
+        Just(Status::Unknown),
+        Just(Status::Up),
+        Just(Status::Down),
+        Just(Status::Draining)
+    ];
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    let parts = (0.0_f32..=1.0, 0.0_f32..=1.0, 0.0_f32..=1.0);
+    (status, flags, parts, 0.0_f32..=1.0, 0.0_f32..=1.0, 0_u8..5).prop_map(
+        |(status, flags, parts, guests_from, guests, preference)| Standing {
+            has_upstream: flags.0,
+            is_resident: flags.1,
+            is_drained: flags.2,
+            status,
+            share: parts.0,
+            weight: parts.1,
+            spill: Spill {
+                share: parts.2,
+                guests_from,
+                guests,
+            },
+            preference: [Standing::NOT_LISTED, 0, 1, 2, 3][usize::from(preference)],
+        },
+    )
+}
+
+proptest! {
+    /// A leak is a defect: wherever health, load and lists stand, and in fail-open, too.
+    #[test]
+    fn no_place_outside_of_the_residency_is_ever_usable(
+        standing in proptest::collection::vec(standing(), 1..=14),
+        order in Just((0..14).collect::<Vec<usize>>()).prop_shuffle(),
+        pin in 0_usize..20, known in any::<bool>(), spread in 0.0_f32..1.0, own in 0_u8..14,
+    ) {
+        let proximity: Vec<Ranked> = order.iter().filter(|index| **index < standing.len()).enumerate().map(|(at, index)| Ranked {
+            index: *index,
+            km: None,
+            rtt: known.then(|| Duration::from_millis(at as u64)),
+            pinned: at == 0 && pin == *index,
+        }).collect();
+        let decision = rank(&proximity, &standing, spread, RegionIndex(own));
+        for place in decision.usable() {
+            let stands = &standing[place.region.get()];
+            prop_assert!(stands.is_resident && stands.has_upstream, "{place:?} {stands:?}");
+        }
+        for region in [decision.ideal, decision.home].into_iter().flatten() {
+            prop_assert!(standing[region.get()].is_resident);
+        }
+        let possible = standing.iter().any(|stands| stands.is_resident && stands.has_upstream);
+        prop_assert_eq!(decision.best().is_some(), possible);
+        prop_assert_eq!(decision.places.len(), standing.len());
     }
 }
