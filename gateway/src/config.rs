@@ -6,6 +6,8 @@ mod file;
 
 mod fixed;
 
+mod health;
+
 mod resolve;
 
 use std::net::SocketAddr;
@@ -25,10 +27,11 @@ pub use self::file::{
     ListenerFile, LocationFile, MatchFile, PathFile, RegionCheckFile, RegionFile, RouteFile,
     SteeringFile, TimeoutsFile, UpstreamFile,
 };
+pub use self::health::{HealthFile, OutliersFile};
 pub use self::fixed::Fixed;
 use crate::client_addr::TrustedProxies;
 use crate::gateway::RegionCheck;
-use crate::region::{HealthPolicy, MAX_REGIONS, RegionSet};
+use crate::region::{HealthPolicy, MAX_REGIONS, RegionSet, WorldPolicy};
 use crate::route::{Matcher, SteeringMode};
 use crate::upstream::{HealthCheck, Timeouts};
 
@@ -55,6 +58,8 @@ pub struct Config {
     pub geo: geo_db::Sources,
     /// When a region counts as down or up.
     pub health_policy: HealthPolicy,
+    /// How votes and responses become verdicts.
+    pub world_policy: WorldPolicy,
     /// How often regions ask each other.
     pub health_check: RegionCheck,
     /// Timers of carried requests.

@@ -22,8 +22,11 @@ use crate::config::Fixed;
 use crate::forward::Mesh;
 use crate::mesh;
 use crate::metrics::Metrics;
-use crate::region::{HealthPolicy, Hearsay, MAX_REGIONS, RegionIndex, RegionSet, Status};
-use crate::route::{Route, RouteTable};
+use crate::region::{
+    self, Condition, HealthPolicy, Hearsay, MAX_REGIONS, RegionIndex, RegionSet, Status, WhenAllFail,
+    World,
+};
+use crate::route::{Action, Route, RouteTable};
 use crate::steering::{Decision, Standing, rank, spread};
 use crate::upstream::Upstream;
 
@@ -39,6 +42,8 @@ pub struct Edge {
     pub health_policy: HealthPolicy,
     /// How often regions ask each other.
     pub health_check: RegionCheck,
+    /// What all regions together make of each.
+    pub world: World,
     /// What other regions say of us.
     pub hearsay: Hearsay,
     /// What other regions say of themselves and of each other.
@@ -98,31 +103,109 @@ impl Edge {
         let standing: ArrayVec<Standing, MAX_REGIONS> = self
             .regions
             .iter()
-            .map(|(index, _)| self.standing(index, route.available[index.get()], now))
+            .map(|(index, _)| Standing {
+                works: self.works(index, &route.action),
+                ..self.standing(index, route.available[index.get()], now)
+            })
             .collect();
-        rank(
+        self.settle(rank(
             &proximity,
             &standing,
             spread(client),
             self.regions.own_index(),
-        )
+        ))
     }
 
-    /// How a region is doing, ours included.
+    /// What the configuration says about failing regions that a ranking would try for want of others.
+    pub fn settle(&self, decision: Decision) -> Decision {
+        match self.world.policy().quorum.when_all_fail {
+            WhenAllFail::Open => decision,
+            WhenAllFail::Closed => decision.closed(),
+        }
+    }
+
+    /// Whether what an action needs works in a region, as that region says.
+    pub fn works(&self, index: RegionIndex, action: &Action) -> bool {
+        match action {
+            Action::Assets => self.world.truth().assets_work(index),
+            Action::Upstream { upstream, .. } => {
+                self.world.truth().upstream_works(index, &upstream.name)
+            }
+            Action::Redirect { .. } | Action::Respond { .. } => true,
+        }
+    }
+
+    /// How a region is doing for requests that have come here, ours included: what cannot be reached from
+    /// here is out, whatever others see.
     pub fn standing(&self, index: RegionIndex, has_upstream: bool, now: Instant) -> Standing {
         if index == self.regions.own_index() {
             // While we drain we still answer what has come here: connections end on their own.
             return Standing {
                 has_upstream,
+                works: true,
                 status: Status::Up,
                 share: self.hearsay.share(now),
             };
         }
         let health = self.regions.of(index).health();
+        let verdict = *self.world.truth().verdict(index);
+        let policy = &self.health_policy;
         Standing {
             has_upstream,
-            status: health.status,
-            share: health.share(now, &self.health_policy),
+            works: true,
+            status: Condition::of(&health, &verdict, now, policy).from_here(&health),
+            share: region::share(&health, &verdict, now, policy),
+        }
+    }
+
+    /// How a region is doing for answers to everybody, such as those of DNS: by the word of all regions,
+    /// ours included. A region that only we cannot reach stays in.
+    pub fn standing_for_world(
+        &self,
+        index: RegionIndex,
+        has_upstream: bool,
+        now: Instant,
+    ) -> Standing {
+        let verdict = *self.world.truth().verdict(index);
+        let share = region::share_for_world(&verdict, now, &self.health_policy);
+        let share = if index == self.regions.own_index() {
+            share.min(self.hearsay.share(now))
+        } else {
+            share
+        };
+        Standing {
+            has_upstream,
+            works: true,
+            status: self.condition(index, now).for_world(),
+            share,
+        }
+    }
+
+    /// The condition of a region, ours included.
+    pub fn condition(&self, index: RegionIndex, now: Instant) -> Condition {
+        let verdict = *self.world.truth().verdict(index);
+        let mut health = self.regions.of(index).health();
+        if index == self.regions.own_index() {
+            health.status = if self.drain.has_started() {
+                Status::Draining
+            } else {
+                Status::Up
+            };
+        }
+        Condition::of(&health, &verdict, now, &self.health_policy)
+    }
+
+    /// Judges all regions by what is known now, and shows it.
+    pub fn review(&self, now: Instant) {
+        self.world.review(&self.regions, &self.state, now);
+        for (index, region) in self.regions.iter() {
+            let condition = self.condition(index, now);
+            self.metrics.region(region, condition);
+            let standing = self.standing(index, true, now);
+            self.metrics.region_share(region, standing.share);
+            let heard = self.state.heard(index);
+            self.metrics
+                .region_word_age(region, heard.map(|heard| heard.age(now)));
         }
     }
 }

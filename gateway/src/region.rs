@@ -1,10 +1,24 @@
-//! What each region is, and how it is doing as seen from here.
+//! What each region is, how it is doing as seen from here, and what all regions together make of that.
+
+mod capabilities;
+
+mod condition;
 
 mod health;
 
 mod health_check;
 
 mod hearsay;
+
+mod outlier;
+
+mod quorum;
+
+mod self_check;
+
+mod word;
+
+mod world;
 
 use std::time::Instant;
 
@@ -13,9 +27,17 @@ use geo_db::{Point, RegionPoint, RegionSlug};
 use http::HeaderValue;
 use http::uri::{Authority, Scheme};
 
+pub use self::capabilities::Capabilities;
+pub use self::condition::{Condition, Verdict, share, share_for_world};
 pub use self::health::{Health, HealthPolicy, Observation, Status};
 pub(crate) use self::health_check::{PATH as HEALTH_PATH, look, run as run_health_checks};
 pub use self::hearsay::Hearsay;
+pub use self::outlier::{Outlier, OutlierPolicy, Traffic};
+pub use self::quorum::{Opinion, QuorumPolicy, Sees, Tally, Vote, WhenAllFail};
+pub(crate) use self::self_check::run as run_self_check;
+pub use self::word::{HealthWord, Sight};
+pub(crate) use self::world::{capabilities, votes};
+pub use self::world::{Truth, World, WorldPolicy};
 
 /// Most regions one fleet can have; DigitalOcean has 14.
 pub const MAX_REGIONS: usize = geo_db::MAX_REGIONS;
@@ -53,6 +75,8 @@ pub struct Region {
     pub address: Option<Address>,
     /// How clients reach it without steering, for redirects: scheme and host.
     pub public_url: Option<String>,
+    /// What became of requests that were carried there.
+    pub traffic: Traffic,
     health: ArcSwap<Health>,
 }
 
@@ -71,6 +95,7 @@ impl Region {
             point,
             address,
             public_url,
+            traffic: Traffic::default(),
             health: ArcSwap::from_pointee(Health::unknown()),
         }
     }

@@ -14,10 +14,10 @@ use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use serving::listener::Peer;
-use serving::problem::Problem;
+use serving::problem::{PROXY_STATUS, Problem};
 
 use crate::access_log::{Record, Recorded};
-use crate::error::{Error, Verdict};
+use crate::error::{Error, Retry, Verdict};
 use crate::forward::{CARRIED_HOPS, Forwarded, Outgoing, ResponseBody, to_region, to_upstream};
 use crate::gateway::{Assets, Edge, Settings};
 use crate::mesh;
@@ -136,6 +136,9 @@ async fn serve_elsewhere(
     let mut failure = Error::NoUsableRegion;
     edge.mesh.retry_budget.earn();
     for (attempt, place) in decision.usable().enumerate() {
+        if attempt > 0 && !request.may_retry(&failure) {
+            return Err(failure);
+        }
         if place.region == edge.regions.own_index() {
             return serve_here(edge, route, request, record).await;
         }
@@ -149,7 +152,9 @@ async fn serve_elsewhere(
             );
         }
         if attempt > 0 {
-            if !(request.may_retry(&failure) && edge.mesh.retry_budget.spend()) {
+            // What was not sent costs nobody work; all else is bounded.
+            let is_unsent = failure.verdict().retry == Retry::Always;
+            if !is_unsent && !edge.mesh.retry_budget.spend() {
                 return Err(failure);
             }
             edge.metrics.retries.inc();
@@ -165,21 +170,50 @@ async fn serve_elsewhere(
         .await
         {
             Ok(response) => {
+                if is_failure_of_edge(&response, region) {
+                    region.traffic.failed();
+                } else {
+                    region.traffic.succeeded();
+                }
                 record.region = place.region;
                 return Ok(response);
             }
             Err(error) => {
                 tracing::info!(region = %region.name, %error, "could not carry a request");
-                let seen = match error {
-                    Error::Connect(_) => Observation::Unreachable,
-                    _ => Observation::Failed,
+                // Silence may be the application's; enough of it still speaks against the region.
+                let (is_failure, seen) = match error {
+                    Error::Connect(_) => (true, Some(Observation::Unreachable)),
+                    Error::Broken(_) => (true, Some(Observation::Failed)),
+                    Error::FirstByteTimeout { .. } => (true, None),
+                    _ => (false, None),
                 };
-                region.observe(seen, Instant::now(), &edge.health_policy);
+                if is_failure {
+                    region.traffic.failed();
+                }
+                if let Some(seen) = seen {
+                    region.observe(seen, Instant::now(), &edge.health_policy);
+                }
                 failure = error;
             }
         }
     }
     Err(failure)
+}
+
+/// Whether a region's own gateway made this error, and not the application behind it: only then does
+/// `Proxy-Status` (RFC 9209) begin with the region. Shedding load is no failure.
+fn is_failure_of_edge(response: &Response<ResponseBody>, region: &Region) -> bool {
+    let status = response.status();
+    status.is_server_error()
+        && status != StatusCode::LOOP_DETECTED
+        && response
+            .headers()
+            .get(PROXY_STATUS)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.strip_prefix(region.name.as_str()))
+            .is_some_and(|rest| {
+                rest.starts_with("; error=") && rest != "; error=proxy_internal_response"
+            })
 }
 
 /// The last step: this region answers.
@@ -353,11 +387,9 @@ fn redirect(status: StatusCode, to: &str, parts: &Parts) -> Result<Response<Resp
 
 fn own_record(edge: &Edge) -> Response<ResponseBody> {
     let now = Instant::now();
-    let shares = edge.regions.iter().map(|(_, region)| {
-        (
-            region.name.to_string(),
-            region.health().share(now, &edge.health_policy),
-        )
+    let shares = edge.regions.peers().map(|(index, region)| {
+        let share = edge.standing(index, true, now).share;
+        (region.name.to_string(), share)
     });
     let record = mesh::Record {
         region: edge.regions.own().name.to_string(),
@@ -365,6 +397,7 @@ fn own_record(edge: &Edge) -> Response<ResponseBody> {
         version: edge.state.instance.next_version(),
         draining: edge.drain.has_started(),
         shares: shares.collect(),
+        health: edge.world.word(&edge.regions, now),
     };
     let body = serde_json::to_vec(&record).unwrap_or_default();
     fixed(

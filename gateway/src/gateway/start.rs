@@ -19,7 +19,7 @@ use crate::admission::Admission;
 use crate::config::{AssetServerConfig, Config};
 use crate::forward::Mesh;
 use crate::metrics::{self, Metrics};
-use crate::region::{self, Hearsay};
+use crate::region::{self, Hearsay, World};
 use crate::upstream::{self, Balance, RetryBudget, client, roots};
 use crate::{admin, mesh, request_path};
 
@@ -129,6 +129,7 @@ impl Gateway {
             geo,
             health_policy: config.health_policy,
             health_check: config.health_check,
+            world: World::new(config.world_policy),
             hearsay: Hearsay::new(Instant::now()),
             state: mesh::State::new(mesh::Instance::started_now()),
             mesh: Mesh {
@@ -187,6 +188,7 @@ impl Gateway {
         // Who is alive is known before the first request is steered.
         let peers: Vec<_> = edge.regions.peers().map(|(index, _)| index).collect();
         futures_util::future::join_all(peers.iter().map(|index| region::look(edge, *index))).await;
+        tokio::spawn(region::run_self_check(edge.clone(), edge.drain.clone()));
         for index in peers {
             tokio::spawn(region::run_health_checks(
                 edge.clone(),

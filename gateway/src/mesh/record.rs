@@ -7,6 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::region::HealthWord;
+
 /// One gateway's word.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -22,6 +24,9 @@ pub struct Record {
     pub draining: bool,
     /// The share of its users that each region gets, as the speaker sees it, 0 to 1.
     pub shares: BTreeMap<String, f32>,
+    /// What works there, and how it sees the others.
+    #[serde(default)]
+    pub health: HealthWord,
 }
 
 /// When a record was made: by start of its gateway, then by count. Clocks of two machines are never

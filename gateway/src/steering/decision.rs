@@ -23,6 +23,8 @@ pub enum Reason {
     Draining,
     /// Did not answer its health checks.
     Down,
+    /// Answers, but has lost what the route needs.
+    NotWorking,
     /// The route's upstream has no endpoints there.
     WithoutUpstream,
 }
@@ -39,13 +41,17 @@ impl Reason {
             Self::FailOpen => "fail_open",
             Self::Draining => "draining",
             Self::Down => "down",
+            Self::NotWorking => "not_working",
             Self::WithoutUpstream => "without_upstream",
         }
     }
 
     /// Whether a request may be sent there.
     pub fn is_usable(self) -> bool {
-        !matches!(self, Self::Draining | Self::Down | Self::WithoutUpstream)
+        !matches!(
+            self,
+            Self::Draining | Self::Down | Self::NotWorking | Self::WithoutUpstream
+        )
     }
 }
 
@@ -72,6 +78,17 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// Takes back that failing regions are tried for want of others.
+    #[must_use]
+    pub fn closed(mut self) -> Self {
+        for place in &mut self.places {
+            if place.reason == Reason::FailOpen {
+                place.reason = Reason::Down;
+            }
+        }
+        self
+    }
+
     /// Regions to try, best first.
     pub fn usable(&self) -> impl Iterator<Item = &Place> {
         self.places.iter().filter(|place| place.reason.is_usable())

@@ -99,6 +99,7 @@ pub fn explain(
 /// Every region is up and has everything, for when no gateway runs that could be asked.
 pub const ALL_UP: Standing = Standing {
     has_upstream: true,
+    works: true,
     status: Status::Up,
     share: 1.0,
 };

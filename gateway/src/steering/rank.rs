@@ -14,6 +14,8 @@ const FAIL_OPEN: usize = 3;
 pub struct Standing {
     /// Whether the route can be served there at all.
     pub has_upstream: bool,
+    /// Whether what the route needs works there, as the region says of itself.
+    pub works: bool,
     /// Its health.
     pub status: Status,
     /// The part of its users that it should get, 0 to 1.
@@ -26,8 +28,8 @@ pub struct Standing {
 /// part of a region's users this client belongs to, in `[0, 1)`. `own` is preferred where the client's
 /// place is not known.
 ///
-/// Rules, in this order: regions without the route's upstream are out; regions that are down or
-/// draining are out; a region in slow start stands behind the others for the clients it does not get
+/// Rules, in this order: regions without the route's upstream are out; regions that are down, draining,
+/// or have lost what the route needs are out; a region in slow start stands behind the others for the clients it does not get
 /// yet; the rest go by expected round trip. If that leaves nothing, the nearest three that have the
 /// upstream are tried all the same.
 pub fn rank(
@@ -54,6 +56,7 @@ pub fn rank(
             _ if !stands.has_upstream => Reason::WithoutUpstream,
             Status::Down => Reason::Down,
             Status::Draining => Reason::Draining,
+            Status::Up | Status::Unknown if !stands.works => Reason::NotWorking,
             Status::Up | Status::Unknown if spread >= stands.share => Reason::SlowStart,
             Status::Up | Status::Unknown if near.pinned => Reason::Pinned,
             Status::Up | Status::Unknown if rtt_ms.is_none() => Reason::UnknownLocation,
@@ -64,7 +67,7 @@ pub fn rank(
             Reason::UnknownLocation if region == own => 0,
             Reason::UnknownLocation | Reason::Farther => 1,
             Reason::SlowStart => 2,
-            Reason::Draining => 3,
+            Reason::Draining | Reason::NotWorking => 3,
             Reason::Down => 4,
             _ => 5,
         };

@@ -7,6 +7,7 @@ use crate::region::{RegionIndex, Status};
 
 const UP: Standing = Standing {
     has_upstream: true,
+    works: true,
     status: Status::Up,
     share: 1.0,
 };
@@ -25,6 +26,8 @@ const ELSEWHERE: Standing = Standing {
     has_upstream: false,
     ..UP
 };
+
+const BROKEN: Standing = Standing { works: false, ..UP };
 
 /// Region 2 is nearest, then 0, then 1.
 fn known() -> Vec<Ranked> {
@@ -59,7 +62,7 @@ fn pinned() -> Vec<Ranked> {
 #[test]
 fn each_rule_of_the_ranking() {
     use Reason::{
-        Down, Draining, FailOpen, Farther, Nearest, Pinned, SlowStart, UnknownLocation,
+        Down, Draining, FailOpen, Farther, Nearest, NotWorking, Pinned, SlowStart, UnknownLocation,
         WithoutUpstream,
     };
     for (case, proximity, standing, spread, expected, ideal) in [
@@ -110,6 +113,22 @@ fn each_rule_of_the_ranking() {
             0.5,
             [(0, Nearest), (1, Farther), (2, WithoutUpstream)],
             Some(0),
+        ),
+        (
+            "nearest has lost what the route needs",
+            known(),
+            [UP, UP, BROKEN],
+            0.5,
+            [(0, Nearest), (1, Farther), (2, NotWorking)],
+            Some(2),
+        ),
+        (
+            "all have lost it",
+            known(),
+            [BROKEN, BROKEN, BROKEN],
+            0.5,
+            [(2, FailOpen), (0, FailOpen), (1, FailOpen)],
+            Some(2),
         ),
         (
             "all down",
@@ -185,7 +204,7 @@ fn each_rule_of_the_ranking() {
 
 #[test]
 fn the_answer_is_never_empty_while_a_region_has_the_upstream() {
-    let statuses = [UP, DOWN, DRAINING, RETURNING, ELSEWHERE];
+    let statuses = [UP, DOWN, DRAINING, RETURNING, ELSEWHERE, BROKEN];
     for a in statuses {
         for b in statuses {
             for c in statuses {
@@ -196,4 +215,12 @@ fn the_answer_is_never_empty_while_a_region_has_the_upstream() {
             }
         }
     }
+}
+
+#[test]
+fn failing_closed_leaves_nobody_when_everybody_fails_and_changes_nothing_else() {
+    let all_down = rank(&known(), &[DOWN; 3], 0.5, RegionIndex(1)).closed();
+    assert_eq!(all_down.best(), None);
+    let one_up = rank(&known(), &[DOWN, UP, DOWN], 0.5, RegionIndex(1));
+    assert_eq!(one_up.clone().closed(), one_up);
 }
