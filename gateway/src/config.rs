@@ -27,8 +27,8 @@ pub use self::file::{
     ListenerFile, LocationFile, MatchFile, PathFile, RegionCheckFile, RegionFile, RouteFile,
     SteeringFile, TimeoutsFile, UpstreamFile,
 };
-pub use self::health::{HealthFile, OutliersFile};
 pub use self::fixed::Fixed;
+pub use self::health::{HealthFile, OutliersFile};
 use crate::client_addr::TrustedProxies;
 use crate::gateway::RegionCheck;
 use crate::region::{HealthPolicy, MAX_REGIONS, RegionSet, WorldPolicy};

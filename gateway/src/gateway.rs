@@ -23,8 +23,8 @@ use crate::forward::Mesh;
 use crate::mesh;
 use crate::metrics::Metrics;
 use crate::region::{
-    self, Condition, HealthPolicy, Hearsay, MAX_REGIONS, RegionIndex, RegionSet, Status, WhenAllFail,
-    World,
+    self, Condition, HealthPolicy, Hearsay, MAX_REGIONS, RegionIndex, RegionSet, Status,
+    WhenAllFail, World,
 };
 use crate::route::{Action, Route, RouteTable};
 use crate::steering::{Decision, Standing, rank, spread};

@@ -2,7 +2,7 @@
 //! loaded, so that counting is one atomic addition.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use geo_db::GeoDb;
 use http::StatusCode;
@@ -178,10 +178,7 @@ impl Metrics {
     pub fn region(&self, region: &Region, condition: Condition) {
         let health = region.health();
         let name = region.name.as_str();
-        let up = matches!(
-            condition.from_here(&health),
-            Status::Up | Status::Unknown
-        );
+        let up = matches!(condition.from_here(&health), Status::Up | Status::Unknown);
         self.region_up
             .with_label_values(&[name])
             .set(f64::from(u8::from(up)));

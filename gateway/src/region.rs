@@ -36,8 +36,8 @@ pub use self::outlier::{Outlier, OutlierPolicy, Traffic};
 pub use self::quorum::{Opinion, QuorumPolicy, Sees, Tally, Vote, WhenAllFail};
 pub(crate) use self::self_check::run as run_self_check;
 pub use self::word::{HealthWord, Sight};
-pub(crate) use self::world::{capabilities, votes};
 pub use self::world::{Truth, World, WorldPolicy};
+pub(crate) use self::world::{capabilities, votes};
 
 /// Most regions one fleet can have; DigitalOcean has 14.
 pub const MAX_REGIONS: usize = geo_db::MAX_REGIONS;

@@ -106,10 +106,7 @@ impl Health {
         let become_status = |status, returned_at| Self {
             status,
             returned_at,
-            since: next
-                .since
-                .filter(|_| self.status == status)
-                .or(Some(now)),
+            since: next.since.filter(|_| self.status == status).or(Some(now)),
             streak: 0,
             ..next
         };

@@ -91,8 +91,7 @@ impl Outlier {
             self.ejected_until = Some(now);
         }
         while let Some((at, _)) = self.steps.front()
-            && (self.steps.len() >= MAX_STEPS
-                || now.saturating_duration_since(*at) > policy.window)
+            && (self.steps.len() >= MAX_STEPS || now.saturating_duration_since(*at) > policy.window)
         {
             self.steps.pop_front();
         }

@@ -55,7 +55,7 @@ pub struct Vote {
 }
 
 /// Votes on one region.
-pub type Votes = ArrayVec<Vote, MAX_REGIONS>;
+pub(crate) type Votes = ArrayVec<Vote, MAX_REGIONS>;
 
 /// How votes become a verdict.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -164,7 +164,7 @@ impl Opinion {
 }
 
 /// Most regions of `total` that health may remove: the share of them, rounded up, and never all.
-pub fn limit(total: usize, max_removed: f32) -> usize {
+pub(super) fn limit(total: usize, max_removed: f32) -> usize {
     #[allow(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -176,7 +176,7 @@ pub fn limit(total: usize, max_removed: f32) -> usize {
 }
 
 /// Which of the regions that are `down`, each with its time, stay in all the same.
-pub fn kept_in(
+pub(super) fn kept_in(
     mut down: ArrayVec<(Instant, RegionIndex), MAX_REGIONS>,
     total: usize,
     policy: &QuorumPolicy,

@@ -51,7 +51,11 @@ fn own(edge: &Edge, failing: &mut u32) -> Capabilities {
         Some(Assets::Embedded(server)) => {
             let origins = server.origins();
             let all_fail = !origins.is_empty() && origins.iter().all(|origin| !origin.ok);
-            *failing = if all_fail { failing.saturating_add(1) } else { 0 };
+            *failing = if all_fail {
+                failing.saturating_add(1)
+            } else {
+                0
+            };
             !origins.iter().any(|origin| origin.blocking) && *failing < ORIGINS_FAIL
         }
     };

@@ -104,6 +104,11 @@ impl World {
         self.memory().own = capabilities;
     }
 
+    /// What works here, as last found out.
+    pub fn own_capabilities(&self) -> Capabilities {
+        self.memory().own.clone()
+    }
+
     /// Judges every region anew.
     pub fn review(&self, regions: &RegionSet, state: &mesh::State, now: Instant) {
         let mut memory = self.memory();
@@ -151,7 +156,7 @@ impl World {
         });
         HealthWord {
             sights: sights.collect(),
-            capabilities: Some(self.memory().own.clone()),
+            capabilities: Some(self.own_capabilities()),
         }
     }
 
@@ -174,7 +179,7 @@ impl Truth {
 }
 
 /// Everybody's word on `judged`, except its own.
-pub fn votes(
+pub(crate) fn votes(
     regions: &RegionSet,
     state: &mesh::State,
     truth: &Truth,
@@ -205,7 +210,7 @@ pub fn votes(
 }
 
 /// What another region said of what works there, if that was not too long ago.
-pub fn capabilities(
+pub(crate) fn capabilities(
     state: &mesh::State,
     region: RegionIndex,
     now: Instant,
