@@ -388,7 +388,8 @@ fn redirect(status: StatusCode, to: &str, parts: &Parts) -> Result<Response<Resp
 fn own_record(edge: &Edge) -> Response<ResponseBody> {
     let now = Instant::now();
     let shares = edge.regions.peers().map(|(index, region)| {
-        let share = edge.standing(index, true, now).share;
+        // The world's word, not ours: what only we cannot reach should not give up its users for us.
+        let share = edge.standing_for_world(index, true, now).share;
         (region.name.to_string(), share)
     });
     let record = mesh::Record {
