@@ -105,6 +105,8 @@ fn any_sees() -> impl Strategy<Value = Sees> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn whatever_the_votes_some_region_stays_and_the_cap_holds(
         rounds in prop::collection::vec(
