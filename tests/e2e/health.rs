@@ -59,11 +59,13 @@ impl Fleet {
         configuration["regions"] = json!(regions);
         configuration["peers"] = json!(["127.0.0.0/8"]);
         configuration["steering"] = self.steering.clone();
-        configuration["upstreams"] = json!({"jobs": {"endpoints": jobs}});
-        configuration["routes"] = json!([
-            {"name": "assets", "match": {"path": {"prefix": "/assets/"}}, "action": "assets"},
-            {"name": "jobs", "match": {"path": {"prefix": "/jobs"}}, "action": {"upstream": {"name": "jobs"}}},
-        ]);
+        if !jobs.is_empty() {
+            configuration["upstreams"] = json!({"jobs": {"endpoints": jobs}});
+            let jobs = json!({"name": "jobs", "match": {"path": {"prefix": "/jobs"}}, "action": {"upstream": {"name": "jobs"}}});
+            if let Some(routes) = configuration["routes"].as_array_mut() {
+                routes.push(jobs);
+            }
+        }
         let gateway = Gateway::start(&configuration, |_| {}).await;
         for from in REGIONS {
             self.ways[&(from, region)].lead_to(gateway.address("http"));
