@@ -95,6 +95,15 @@ impl Metrics {
                 .map(|region| seconds.with_label_values(&[nearest, region]))
                 .collect()
         };
+        let region_ejections = counter(
+            "gateway_region_ejections_total",
+            "Times a region was ejected for the responses to requests that were carried there.",
+            &["region"],
+        )?;
+        // There from the start, so that a first ejection is an increase.
+        for name in &names {
+            region_ejections.with_label_values(&[name]);
+        }
         Ok(Self {
             retries: add(
                 registry,
@@ -137,11 +146,7 @@ impl Metrics {
                 "gateway_region_word_age_seconds",
                 "Time since another region's last word was heard.",
             )?,
-            region_ejections: counter(
-                "gateway_region_ejections_total",
-                "Times a region was ejected for the responses to requests that were carried there.",
-                &["region"],
-            )?,
+            region_ejections,
             region_share: by_region(
                 "gateway_region_share",
                 "Part of its own users that a region gets, 0 to 1.",
