@@ -21,10 +21,10 @@ use serving::secret::Secret;
 pub use self::drain::{Acknowledgement, DrainAnswer, DrainRequest};
 use crate::gateway::{Assets, Edge};
 use crate::learning::unix_now;
-use crate::region::Load;
 use crate::region::drain_order::Order;
+use crate::region::{Condition, Load, RegionIndex, capabilities, votes};
 use crate::route::{Action, Residency};
-use crate::steering::{Learnt, explain};
+use crate::steering::{Learnt, Standing, explain};
 
 /// Everything the private listener answers.
 pub fn router(edge: &Arc<Edge>, token: Option<Secret>) -> Router {
@@ -57,19 +57,49 @@ pub fn router(edge: &Arc<Edge>, token: Option<Secret>) -> Router {
 }
 
 /// An origin that never answered keeps us from being ready; one that fails later leaves what is cached.
+/// What else is wrong here or elsewhere is told, and others are sent past it: no reason not to be asked.
 fn findings(edge: &Edge) -> Vec<Finding> {
-    let Some(Assets::Embedded(server)) = &edge.assets else {
-        return Vec::new();
+    let told = |what: String, why: &str| Finding {
+        what,
+        why: why.to_owned(),
+        blocking: false,
     };
-    let failing = server.origins().into_iter().filter_map(|origin| {
-        let why = origin.error?;
-        Some(Finding {
-            what: format!("origin of {}", origin.name),
-            why,
-            blocking: origin.blocking,
-        })
-    });
-    failing.collect()
+    let mut findings = Vec::new();
+    if let Some(Assets::Embedded(server)) = &edge.assets {
+        findings.extend(server.origins().into_iter().filter_map(|origin| {
+            let why = origin.error?;
+            Some(Finding {
+                what: format!("origin of {}", origin.name),
+                why,
+                blocking: origin.blocking,
+            })
+        }));
+    }
+    let settings = edge.settings.load();
+    let lost = settings
+        .upstreams
+        .iter()
+        .filter(|upstream| !upstream.endpoints.is_empty() && !upstream.is_reachable());
+    findings.extend(lost.map(|upstream| {
+        told(
+            format!("upstream {}", upstream.name),
+            "none of its endpoints here can be reached; its requests go to other regions",
+        )
+    }));
+    let now = Instant::now();
+    for (index, region) in edge.regions.iter() {
+        let why = match edge.condition(index, now) {
+            Condition::Down => "most regions with a fresh word see it fail",
+            Condition::FailOpen => "it fails, and is used all the same: too many fail at once",
+            Condition::UnreachableFromHere => "it cannot be reached from here; others can",
+            Condition::Ejected => "most requests that were carried there failed",
+            Condition::Unknown | Condition::Up | Condition::Returning | Condition::Draining => {
+                continue;
+            }
+        };
+        findings.push(told(format!("region {}", region.name), why));
+    }
+    findings
 }
 
 #[derive(Serialize)]
@@ -93,11 +123,34 @@ struct RegionView {
     rtt_ms: Option<f64>,
     /// Seconds since it was last looked at.
     age_s: Option<f64>,
+    /// Why it gets requests, or none.
+    reason: &'static str,
+    /// Whether requests that enter here may go there.
+    usable_here: bool,
+    /// Whether answers to everybody, such as those of DNS, may name it.
+    usable_for_world: bool,
+    /// Seconds since it went down for the world, while it is.
+    down_s: Option<f64>,
+    /// Whether nobody has a fresh word on it.
+    stale: bool,
+    votes: Vec<VoteView>,
+    /// What works there, as it says itself.
+    capabilities: Option<crate::region::Capabilities>,
+}
+
+#[derive(Serialize)]
+struct VoteView {
+    from: String,
+    sees: &'static str,
+    age_s: f64,
+    /// Too old to count.
+    stale: bool,
 }
 
 async fn regions(State(edge): State<Arc<Edge>>) -> Response {
     let now = Instant::now();
-    let view = |(index, region): (_, &crate::region::Region)| {
+    let name = |index: RegionIndex| edge.regions.of(index).name.to_string();
+    let view = |(index, region): (RegionIndex, &crate::region::Region)| {
         let standing = edge.standing(index, true, now);
         let health = region.health();
         let load = if index == edge.regions.own_index() {
@@ -107,7 +160,39 @@ async fn regions(State(edge): State<Arc<Edge>>) -> Response {
             heard.map(|heard| heard.record.load.clone())
         };
         let load = load.filter(|load| load.capacity > 0);
+        let condition = edge.condition(index, now);
+        let policy = &edge.world.policy().quorum;
+        let truth = edge.world.truth();
+        let votes = votes(&edge.regions, &edge.state, &truth, index, now);
+        let votes: Vec<_> = votes
+            .iter()
+            .map(|vote| VoteView {
+                from: name(vote.from),
+                sees: vote.sees.as_str(),
+                age_s: vote.age.as_secs_f64(),
+                stale: vote.age > policy.fresh,
+            })
+            .collect();
+        let usable = |status| {
+            use crate::region::Status::{Unknown, Up};
+            matches!(status, Up | Unknown)
+        };
+        let capabilities = if index == edge.regions.own_index() {
+            Some(edge.world.own_capabilities())
+        } else {
+            capabilities(&edge.state, index, now, policy.fresh)
+        };
         RegionView {
+            reason: condition.as_str(),
+            usable_here: usable(standing.status),
+            usable_for_world: usable(condition.for_world()),
+            down_s: truth
+                .verdict(index)
+                .down_since
+                .map(|at| now.saturating_duration_since(at).as_secs_f64()),
+            stale: !votes.is_empty() && votes.iter().all(|vote| vote.stale),
+            votes,
+            capabilities,
             name: region.name.to_string(),
             own: index == edge.regions.own_index(),
             status: if index == edge.regions.own_index() && edge.drain.has_started() {
@@ -168,7 +253,11 @@ async fn explain_client(
     let location = edge.geo.lookup(query.ip);
     let preference = rules.preference_of(&edge.preferences, query.ip, &location);
     let standing = |index: crate::region::RegionIndex| {
-        rules.apply(edge.standing(index, true, now), index, preference)
+        let standing = Standing {
+            works: route.is_none_or(|route| edge.works(index, &route.action)),
+            ..edge.standing(index, true, now)
+        };
+        rules.apply(standing, index, preference)
     };
     let snapshot = edge.learning.snapshot();
     let learnt = Learnt {

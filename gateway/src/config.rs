@@ -6,6 +6,8 @@ mod file;
 
 mod fixed;
 
+mod health;
+
 mod resolve;
 
 use std::net::SocketAddr;
@@ -27,10 +29,11 @@ pub use self::file::{
     TimeoutsFile, UpstreamFile,
 };
 pub use self::fixed::Fixed;
+pub use self::health::{HealthFile, OutliersFile};
 use crate::client_addr::TrustedProxies;
 use crate::gateway::{CorrectionConfig, RegionCheck};
 use crate::learning::LearningConfig;
-use crate::region::{HealthPolicy, MAX_REGIONS, RegionSet};
+use crate::region::{HealthPolicy, MAX_REGIONS, RegionSet, WorldPolicy};
 use crate::route::{Matcher, Residency, Rules, SteeringMode, Tenants};
 use crate::steering::{Preference, Preferences, SpillPolicy};
 use crate::upstream::{HealthCheck, Timeouts};
@@ -58,6 +61,8 @@ pub struct Config {
     pub geo: geo_db::Sources,
     /// When a region counts as down or up.
     pub health_policy: HealthPolicy,
+    /// How votes and responses become verdicts.
+    pub world_policy: WorldPolicy,
     /// How often regions ask each other.
     pub health_check: RegionCheck,
     /// What is learnt of clients' round trips.
@@ -186,6 +191,8 @@ impl Config {
             },
             residency: rules.residency.and(&route.residency),
             preference: preference.or(rules.preference),
+            // Nothing runs, so nothing says what works.
+            needs: None,
         })
     }
 }

@@ -27,9 +27,10 @@ use crate::learning::{Learning, unix_now};
 use crate::mesh;
 use crate::metrics::Metrics;
 use crate::region::{
-    Drains, HealthPolicy, Hearsay, Load, MAX_REGIONS, RegionIndex, RegionSet, Status,
+    self, Condition, Drains, HealthPolicy, Hearsay, Load, MAX_REGIONS, RegionIndex, RegionSet,
+    Status, WhenAllFail, World,
 };
-use crate::route::{Route, RouteTable, Rules, Tenants};
+use crate::route::{Action, Route, RouteTable, Rules, Tenants};
 use crate::steering::{
     Balance, ClientGroup, Decision, Preferences, Prefix, SpillPolicy, Stage, Standing, Ways,
     decide, explore, spread,
@@ -48,6 +49,8 @@ pub struct Edge {
     pub health_policy: HealthPolicy,
     /// How often regions ask each other.
     pub health_check: RegionCheck,
+    /// What all regions together make of each.
+    pub world: World,
     /// What other regions say of us.
     pub hearsay: Hearsay,
     /// What other regions say of themselves and of each other.
@@ -156,7 +159,14 @@ impl Edge {
         let standing: ArrayVec<Standing, MAX_REGIONS> = self
             .regions
             .iter()
-            .map(|(index, _)| rules.apply(self.standing(index, true, now), index, preference))
+            .map(|(index, _)| {
+                let standing = match stage {
+                    Stage::Arrived(_) => self.standing(index, true, now),
+                    Stage::Answer => self.standing_for_world(index, true, now),
+                };
+                let works = rules.needs.is_none_or(|action| self.works(index, action));
+                rules.apply(Standing { works, ..standing }, index, preference)
+            })
             .collect();
         let learnt = self.learning.snapshot();
         let (mut decision, sources) = decide(
@@ -178,7 +188,7 @@ impl Edge {
                 stage,
             );
         }
-        decision
+        self.settle(decision)
     }
 
     /// The ways between a client, this region and a better one, where all are known.
@@ -192,30 +202,108 @@ impl Edge {
         })
     }
 
-    /// How a region is doing, ours included, whatever is asked of it.
+    /// What the configuration says about failing regions that a ranking would try for want of others.
+    pub fn settle(&self, decision: Decision) -> Decision {
+        match self.world.policy().quorum.when_all_fail {
+            WhenAllFail::Open => decision,
+            WhenAllFail::Closed => decision.closed(),
+        }
+    }
+
+    /// Whether what an action needs works in a region, as that region says.
+    pub fn works(&self, index: RegionIndex, action: &Action) -> bool {
+        match action {
+            Action::Assets => self.world.truth().assets_work(index),
+            Action::Upstream { upstream, .. } => {
+                self.world.truth().upstream_works(index, &upstream.name)
+            }
+            Action::Redirect { .. } | Action::Respond { .. } => true,
+        }
+    }
+
+    /// How a region is doing for requests that have come here, ours included: what cannot be reached from
+    /// here is out, whatever others see.
     pub fn standing(&self, index: RegionIndex, has_upstream: bool, now: Instant) -> Standing {
-        let region = self.regions.of(index);
-        let mut spill = self.balance.load().of(index.get());
-        let (status, share) = if index == self.regions.own_index() {
+        let verdict = *self.world.truth().verdict(index);
+        let policy = &self.health_policy;
+        if index == self.regions.own_index() {
             // While we drain we still answer what has come here: connections end on their own.
+            let share = self.hearsay.share(now);
+            let mut standing = self.standing_as(index, has_upstream, Status::Up, share, now);
             // Shares follow the load of the last seconds; a crowd is here at once.
             if self.admission.is_full() {
-                spill.share = 0.0;
+                standing.spill.share = 0.0;
             }
-            (Status::Up, self.hearsay.share(now))
-        } else {
-            let health = region.health();
-            (health.status, health.share(now, &self.health_policy))
-        };
-        let returned = self.drains.share(index, now, &self.health_policy);
+            return standing;
+        }
+        let health = self.regions.of(index).health();
+        let status = Condition::of(&health, &verdict, now, policy).from_here(&health);
+        let share = region::share(&health, &verdict, now, policy);
+        self.standing_as(index, has_upstream, status, share, now)
+    }
+
+    /// How a region is doing for answers to everybody, such as those of DNS: by the word of all regions,
+    /// ours included. A region that only we cannot reach stays in.
+    pub fn standing_for_world(
+        &self,
+        index: RegionIndex,
+        has_upstream: bool,
+        now: Instant,
+    ) -> Standing {
+        let verdict = *self.world.truth().verdict(index);
+        let mut share = region::share_for_world(&verdict, now, &self.health_policy);
+        if index == self.regions.own_index() {
+            share = share.min(self.hearsay.share(now));
+        }
+        let status = self.condition(index, now).for_world();
+        self.standing_as(index, has_upstream, status, share, now)
+    }
+
+    /// Health together with orders, weight and load.
+    fn standing_as(
+        &self,
+        index: RegionIndex,
+        has_upstream: bool,
+        status: Status,
+        share: f32,
+        now: Instant,
+    ) -> Standing {
         Standing {
             has_upstream,
             status,
             is_drained: self.drains.is_drained(index),
-            share: share.min(returned),
-            weight: region.weight,
-            spill,
+            share: share.min(self.drains.share(index, now, &self.health_policy)),
+            weight: self.regions.of(index).weight,
+            spill: self.balance.load().of(index.get()),
             ..Standing::UP
+        }
+    }
+
+    /// The condition of a region, ours included.
+    pub fn condition(&self, index: RegionIndex, now: Instant) -> Condition {
+        let verdict = *self.world.truth().verdict(index);
+        let mut health = self.regions.of(index).health();
+        if index == self.regions.own_index() {
+            health.status = if self.drain.has_started() {
+                Status::Draining
+            } else {
+                Status::Up
+            };
+        }
+        Condition::of(&health, &verdict, now, &self.health_policy)
+    }
+
+    /// Judges all regions by what is known now, and shows it.
+    pub fn review(&self, now: Instant) {
+        self.world.review(&self.regions, &self.state, now);
+        for (index, region) in self.regions.iter() {
+            let condition = self.condition(index, now);
+            self.metrics.region(region, condition);
+            let standing = self.standing(index, true, now);
+            self.metrics.region_share(region, standing.share);
+            let heard = self.state.heard(index);
+            self.metrics
+                .region_word_age(region, heard.map(|heard| heard.age(now)));
         }
     }
 }

@@ -2,7 +2,7 @@
 //! loaded, so that counting is one atomic addition.
 
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use geo_db::GeoDb;
 use http::StatusCode;
@@ -14,7 +14,7 @@ use prometheus::{
 };
 
 use crate::admission::Admission;
-use crate::region::{HealthPolicy, Region, RegionIndex, RegionSet, Status};
+use crate::region::{Condition, Region, RegionIndex, RegionSet, Status};
 use crate::steering::{ClientGroup, Correction};
 
 /// Seconds: a memory hit takes a tenth of a millisecond, an ocean a quarter of a second, an upload minutes.
@@ -45,6 +45,9 @@ pub struct Metrics {
     errors: IntCounterVec,
     responses: Arc<Responses>,
     region_up: GaugeVec,
+    region_condition: GaugeVec,
+    region_word_age: GaugeVec,
+    region_ejections: IntCounterVec,
     region_share: GaugeVec,
     region_rtt: GaugeVec,
     region_load: GaugeVec,
@@ -142,6 +145,15 @@ impl Metrics {
                 .map(|region| seconds.with_label_values(&[nearest, region]))
                 .collect()
         };
+        let region_ejections = counter(
+            "gateway_region_ejections_total",
+            "Times a region was ejected for the responses to requests that were carried there.",
+            &["region"],
+        )?;
+        // There from the start, so that a first ejection is an increase.
+        for name in &names {
+            region_ejections.with_label_values(&[name]);
+        }
         Ok(Self {
             rtt_samples: add(
                 registry,
@@ -204,6 +216,21 @@ impl Metrics {
                 "gateway_region_up",
                 "1 while a region can be given requests.",
             )?,
+            region_condition: add(
+                registry,
+                GaugeVec::new(
+                    Opts::new(
+                        "gateway_region_condition",
+                        "1 for the condition that a region is in, 0 for the others.",
+                    ),
+                    &["region", "condition"],
+                )?,
+            )?,
+            region_word_age: by_region(
+                "gateway_region_word_age_seconds",
+                "Time since another region's last word was heard.",
+            )?,
+            region_ejections,
             region_share: by_region(
                 "gateway_region_share",
                 "Part of its own users that a region gets, 0 to 1.",
@@ -271,21 +298,46 @@ impl Metrics {
     }
 
     /// Shows how a region is doing.
-    pub fn region(&self, region: &Region, policy: &HealthPolicy, now: Instant) {
+    pub fn region(&self, region: &Region, condition: Condition) {
         let health = region.health();
-        let name = [region.name.as_str()];
-        let up = matches!(health.status, Status::Up | Status::Unknown);
+        let name = region.name.as_str();
+        let up = matches!(condition.from_here(&health), Status::Up | Status::Unknown);
         self.region_up
-            .with_label_values(&name)
+            .with_label_values(&[name])
             .set(f64::from(u8::from(up)));
-        self.region_share
-            .with_label_values(&name)
-            .set(f64::from(health.share(now, policy)));
+        for other in Condition::ALL {
+            self.region_condition
+                .with_label_values(&[name, other.as_str()])
+                .set(f64::from(u8::from(other == condition)));
+        }
         if let Some(rtt) = health.rtt {
             self.region_rtt
-                .with_label_values(&name)
+                .with_label_values(&[name])
                 .set(rtt.as_secs_f64());
         }
+    }
+
+    /// Shows the part of its users that a region gets.
+    pub fn region_share(&self, region: &Region, share: f32) {
+        self.region_share
+            .with_label_values(&[region.name.as_str()])
+            .set(f64::from(share));
+    }
+
+    /// Shows how old a region's last word is; nothing where there was none.
+    pub fn region_word_age(&self, region: &Region, age: Option<Duration>) {
+        if let Some(age) = age {
+            self.region_word_age
+                .with_label_values(&[region.name.as_str()])
+                .set(age.as_secs_f64());
+        }
+    }
+
+    /// Counts an ejection.
+    pub fn region_ejected(&self, region: &Region) {
+        self.region_ejections
+            .with_label_values(&[region.name.as_str()])
+            .inc();
     }
 }
 

@@ -1,4 +1,8 @@
-//! What each region is, and how it is doing as seen from here.
+//! What each region is, how it is doing as seen from here, and what all regions together make of that.
+
+mod capabilities;
+
+mod condition;
 
 pub mod drain_order;
 
@@ -12,6 +16,16 @@ mod hearsay;
 
 mod load;
 
+mod outlier;
+
+mod quorum;
+
+mod self_check;
+
+mod word;
+
+mod world;
+
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -19,11 +33,19 @@ use geo_db::{Point, RegionPoint, RegionSlug};
 use http::HeaderValue;
 use http::uri::{Authority, Scheme};
 
+pub use self::capabilities::Capabilities;
+pub use self::condition::{Condition, Verdict, share, share_for_world};
 pub use self::drains::Drains;
 pub use self::health::{Health, HealthPolicy, Observation, Status};
 pub(crate) use self::health_check::{PATH as HEALTH_PATH, look, run as run_health_checks};
 pub use self::hearsay::Hearsay;
 pub use self::load::Load;
+pub use self::outlier::{Outlier, OutlierPolicy, Traffic};
+pub use self::quorum::{Opinion, QuorumPolicy, Sees, Tally, Vote, WhenAllFail};
+pub(crate) use self::self_check::run as run_self_check;
+pub use self::word::{HealthWord, Sight};
+pub use self::world::{Truth, World, WorldPolicy};
+pub(crate) use self::world::{capabilities, votes};
 
 /// Most regions one fleet can have; DigitalOcean has 14.
 pub const MAX_REGIONS: usize = geo_db::MAX_REGIONS;
@@ -65,6 +87,8 @@ pub struct Region {
     pub public_name: Option<Box<str>>,
     /// The part of its users that it gets while all is well, 0 to 1.
     pub weight: f32,
+    /// What became of requests that were carried there.
+    pub traffic: Traffic,
     health: ArcSwap<Health>,
 }
 
@@ -88,6 +112,7 @@ impl Region {
             }),
             public_url,
             weight: 1.0,
+            traffic: Traffic::default(),
             health: ArcSwap::from_pointee(Health::unknown()),
         }
     }

@@ -14,10 +14,10 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use serving::listener::Peer;
-use serving::problem::Problem;
+use serving::problem::{PROXY_STATUS, Problem};
 
 use crate::access_log::{Record, Recorded};
-use crate::error::{Error, Verdict};
+use crate::error::{Error, Retry, Verdict};
 use crate::forward::{CARRIED_HOPS, Forwarded, Outgoing, ResponseBody, to_region, to_upstream};
 use crate::gateway::{Assets, Edge, Settings};
 use crate::mesh;
@@ -306,12 +306,17 @@ async fn carry(
     let mut failure = Error::NoUsableRegion;
     edge.mesh.retry_budget.earn();
     for (attempt, place) in decision.usable().enumerate() {
+        if attempt > 0 && !request.may_retry(&failure) {
+            return Err(failure);
+        }
         if place.region == edge.regions.own_index() {
             return serve_here(edge, route, request, record).await;
         }
         let region = edge.regions.of(place.region);
         if attempt > 0 {
-            if !(request.may_retry(&failure) && edge.mesh.retry_budget.spend()) {
+            // What was not sent costs nobody work; all else is bounded.
+            let is_unsent = failure.verdict().retry == Retry::Always;
+            if !is_unsent && !edge.mesh.retry_budget.spend() {
                 return Err(failure);
             }
             edge.metrics.retries.inc();
@@ -328,16 +333,29 @@ async fn carry(
         {
             Ok(response) if is_overloaded(region, &response) => failure = Error::Overloaded,
             Ok(response) => {
+                if is_failure_of_edge(region, &response) {
+                    region.traffic.failed();
+                } else {
+                    region.traffic.succeeded();
+                }
                 record.region = place.region;
                 return Ok(response);
             }
             Err(error) => {
                 tracing::info!(region = %region.name, %error, "could not carry a request");
-                let seen = match error {
-                    Error::Connect(_) => Observation::Unreachable,
-                    _ => Observation::Failed,
+                // Silence may be the application's; enough of it still speaks against the region.
+                let (is_failure, seen) = match error {
+                    Error::Connect(_) => (true, Some(Observation::Unreachable)),
+                    Error::Broken(_) => (true, Some(Observation::Failed)),
+                    Error::FirstByteTimeout { .. } => (true, None),
+                    _ => (false, None),
                 };
-                region.observe(seen, Instant::now(), &edge.health_policy);
+                if is_failure {
+                    region.traffic.failed();
+                }
+                if let Some(seen) = seen {
+                    region.observe(seen, Instant::now(), &edge.health_policy);
+                }
                 failure = error;
             }
         }
@@ -348,12 +366,24 @@ async fn carry(
 /// Whether another region has refused a carried request because it is full: our own answer for
 /// [`Error::Overloaded`], as that region's gateway gives it.
 fn is_overloaded(region: &Region, response: &Response<ResponseBody>) -> bool {
-    let status = response.headers().get(serving::problem::PROXY_STATUS);
-    let by_itself = status
-        .and_then(|status| status.to_str().ok())
-        .and_then(|status| status.strip_prefix(region.name.as_str()))
-        .is_some_and(|rest| rest.contains("error=proxy_internal_response"));
-    response.status() == StatusCode::SERVICE_UNAVAILABLE && by_itself
+    response.status() == StatusCode::SERVICE_UNAVAILABLE
+        && error_of_edge(region, response) == Some("proxy_internal_response")
+}
+
+/// Whether a region's own gateway made this error. Shedding load is no failure.
+fn is_failure_of_edge(region: &Region, response: &Response<ResponseBody>) -> bool {
+    let status = response.status();
+    status.is_server_error()
+        && status != StatusCode::LOOP_DETECTED
+        && error_of_edge(region, response).is_some_and(|error| error != "proxy_internal_response")
+}
+
+/// The error that a region's own gateway made, not the application behind it: only then does
+/// `Proxy-Status` (RFC 9209) begin with the region.
+fn error_of_edge<'a>(region: &Region, response: &'a Response<ResponseBody>) -> Option<&'a str> {
+    let status = response.headers().get(PROXY_STATUS)?.to_str().ok()?;
+    let rest = status.strip_prefix(region.name.as_str())?;
+    rest.strip_prefix("; error=")
 }
 
 /// The last step: this region answers.
@@ -542,11 +572,10 @@ fn redirect(status: StatusCode, to: &str, parts: &Parts) -> Result<Response<Resp
 
 fn own_record(edge: &Edge) -> Response<ResponseBody> {
     let now = Instant::now();
-    let shares = edge.regions.iter().map(|(_, region)| {
-        (
-            region.name.to_string(),
-            region.health().share(now, &edge.health_policy),
-        )
+    let shares = edge.regions.peers().map(|(index, region)| {
+        // The world's word, not ours: what only we cannot reach should not give up its users for us.
+        let share = edge.standing_for_world(index, true, now).share;
+        (region.name.to_string(), share)
     });
     let record = mesh::Record {
         region: edge.regions.own().name.to_string(),
@@ -557,6 +586,7 @@ fn own_record(edge: &Edge) -> Response<ResponseBody> {
         round_trips: edge.learning.told(),
         load: edge.load.load().as_ref().clone(),
         drain_orders: edge.drains.orders(),
+        health: edge.world.word(&edge.regions, now),
     };
     let body = serde_json::to_vec(&record).unwrap_or_default();
     fixed(

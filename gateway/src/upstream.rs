@@ -157,6 +157,11 @@ impl Drop for Claim {
 }
 
 impl Upstream {
+    /// Whether one of its endpoints here can be used, as far as checks and connections tell.
+    pub fn is_reachable(&self) -> bool {
+        self.endpoints.iter().any(|endpoint| !endpoint.is_down())
+    }
+
     /// Claims an endpoint for a request with this path, among those that are well and not in `tried`. While
     /// none is well, any will do: a check may be wrong, and nothing is surely nothing.
     pub fn claim(&self, path: &str, tried: &[Arc<Endpoint>]) -> Option<Claim> {

@@ -14,6 +14,8 @@ mod drain;
 
 mod failover;
 
+mod health;
+
 mod learning;
 
 mod listeners;

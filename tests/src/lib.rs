@@ -5,6 +5,8 @@
 
 mod answer;
 
+mod cuttable;
+
 mod process;
 
 mod world;
@@ -13,6 +15,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 pub use self::answer::Answer;
+pub use self::cuttable::CuttableWay;
 pub use self::process::Gateway;
 pub use self::world::{Client, TestWorld};
 

@@ -13,6 +13,7 @@ use serving::secret::SecretSource;
 use serving::telemetry::LogFile;
 use serving::units::{ByteSize, Duration};
 
+use super::health::HealthFile;
 use crate::route::{Outside, SteeringMode};
 
 /// One gateway process.
@@ -168,6 +169,8 @@ pub struct GeoFile {
 pub struct SteeringFile {
     /// The check of other regions.
     pub health_check: RegionCheckFile,
+    /// When regions count as down for the whole world, and how many at once.
+    pub health: HealthFile,
     /// Time over which a region that was down gets its users back.
     pub slow_start: Duration,
     /// What a busy region does.
@@ -228,6 +231,7 @@ impl Default for SteeringFile {
     fn default() -> Self {
         Self {
             health_check: RegionCheckFile::default(),
+            health: HealthFile::default(),
             slow_start: Duration::from_secs(60),
             spill: SpillFile::default(),
             preference: Vec::new(),
@@ -316,7 +320,7 @@ impl Default for RegionCheckFile {
     fn default() -> Self {
         Self {
             interval: Duration::from_secs(1),
-            timeout: Duration::from_secs(2),
+            timeout: Duration::from_secs(1),
             down_after: 2,
             up_after: 3,
         }

@@ -147,6 +147,11 @@ pub(super) fn resolve(file: File, directory: &Path) -> Result<Config, Invalid> {
             up_after: check.up_after,
             slow_start: file.steering.slow_start.get(),
         },
+        world_policy: file
+            .steering
+            .health
+            .resolve(&check)
+            .map_err(|e| e.within("steering.health"))?,
         health_check: RegionCheck {
             interval: positive("steering.health_check.interval", check.interval)?,
             timeout: check.timeout.get(),

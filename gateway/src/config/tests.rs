@@ -88,6 +88,21 @@ fn each_fault_is_one_line_that_names_file_line_key_and_reason() {
             r#"gateway.yaml:2: region: "lon1" is not among the regions: nyc3, ams3, sgp1"#,
         ),
         (
+            "region: ams3",
+            "region: ams3\nsteering: {health: {vote_age: 1s}}",
+            "gateway.yaml:3: steering.health.vote_age: must be longer than",
+        ),
+        (
+            "region: ams3",
+            "region: ams3\nsteering: {health: {max_removed: 50}}",
+            "gateway.yaml:3: steering.health.max_removed: is a share",
+        ),
+        (
+            "region: ams3",
+            "region: ams3\nsteering: {health: {outliers: {failed_share: 0}}}",
+            "gateway.yaml:3: steering.health.outliers.failed_share: is a share",
+        ),
+        (
             "{name: ams3}",
             "{name: nyc3}",
             r#"gateway.yaml:5: regions[1].name: "nyc3" is there twice"#,

@@ -21,7 +21,7 @@ use crate::forward::Mesh;
 use crate::learning::{self, Learning};
 use crate::metrics::{self, Metrics};
 use crate::region::drain_order::StoreError;
-use crate::region::{self, Drains, Hearsay, Load};
+use crate::region::{self, Drains, Hearsay, Load, World};
 use crate::steering::Balance as Shares;
 use crate::upstream::{self, Balance, RetryBudget, client, roots};
 use crate::{admin, mesh, request_path};
@@ -138,6 +138,7 @@ impl Gateway {
             geo,
             health_policy: config.health_policy,
             health_check: config.health_check,
+            world: World::new(config.world_policy),
             hearsay: Hearsay::new(Instant::now()),
             state: mesh::State::new(mesh::Instance::started_now()),
             learning: Learning::new(config.learning, &config.regions),
@@ -206,6 +207,7 @@ impl Gateway {
         // So is whom an operator has drained.
         let before = balance::start(edge);
         tokio::spawn(balance::run(edge.clone(), before));
+        tokio::spawn(region::run_self_check(edge.clone(), edge.drain.clone()));
         for index in peers {
             tokio::spawn(region::run_health_checks(
                 edge.clone(),

@@ -74,8 +74,7 @@ async fn write(edge: &Arc<Edge>) {
     let written = tokio::task::spawn_blocking(move || {
         file::store(&path, &edge.regions, &edge.learning.export())
     });
-    match written.await {
-        Ok(Err(error)) => tracing::warn!(%error, "learnt round trips could not be written"),
-        Ok(Ok(())) | Err(_) => {}
+    if let Ok(Err(error)) = written.await {
+        tracing::warn!(%error, "learnt round trips could not be written");
     }
 }

@@ -7,8 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::region::Load;
 use crate::region::drain_order::Orders;
+use crate::region::{HealthWord, Load};
 use crate::steering::RttDelta;
 
 /// One gateway's word.
@@ -35,6 +35,9 @@ pub struct Record {
     /// The drain orders that it knows, its own and those of others.
     #[serde(default)]
     pub drain_orders: Orders,
+    /// What works there, and how it sees the others.
+    #[serde(default)]
+    pub health: HealthWord,
 }
 
 /// When a record was made: by start of its gateway, then by count. Clocks of two machines are never

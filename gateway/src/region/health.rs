@@ -59,6 +59,8 @@ pub struct Health {
     pub status: Status,
     /// Since when it has returned from being down; `None` where it never was.
     pub returned_at: Option<Instant>,
+    /// Since when it has its present status; `None` before the first look.
+    pub since: Option<Instant>,
     /// When it was last looked at.
     pub checked_at: Option<Instant>,
     /// Round trip of the last good check, network and all.
@@ -78,6 +80,7 @@ impl Health {
         Self {
             status: Status::Unknown,
             returned_at: None,
+            since: None,
             checked_at: None,
             rtt: None,
             streak: 0,
@@ -103,6 +106,7 @@ impl Health {
         let become_status = |status, returned_at| Self {
             status,
             returned_at,
+            since: next.since.filter(|_| self.status == status).or(Some(now)),
             streak: 0,
             ..next
         };
@@ -128,12 +132,19 @@ impl Health {
         }
     }
 
+    /// Whether the last check spoke against a region that still counts as usable.
+    pub fn is_in_doubt(&self) -> bool {
+        self.streak > 0 && matches!(self.status, Status::Up | Status::Unknown)
+    }
+
     /// The part of its own users that it should get, 0 to 1.
     pub fn share(&self, now: Instant, policy: &HealthPolicy) -> f32 {
         match (self.status, self.returned_at) {
             (Status::Down | Status::Draining, _) => 0.0,
-            (Status::Up, Some(at)) => slow_start(at, now, policy.slow_start),
-            _ => 1.0,
+            (Status::Up, returned_at) => {
+                returned_at.map_or(1.0, |at| slow_start(at, now, policy.slow_start))
+            }
+            (Status::Unknown, _) => 1.0,
         }
     }
 }

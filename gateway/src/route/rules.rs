@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use geo_db::Location;
 
-use super::{Residency, Route, RouteTable, Tenant, Tenants};
+use super::{Action, Residency, Route, RouteTable, Tenant, Tenants};
 use crate::region::{MAX_REGIONS, RegionIndex};
 use crate::steering::{Preference, Preferences, Standing};
 
@@ -17,6 +17,8 @@ pub struct Rules<'a> {
     pub residency: Residency,
     /// Its order of regions, where it has one.
     pub preference: Option<&'a Preference>,
+    /// What has to work where it is answered.
+    pub needs: Option<&'a Action>,
 }
 
 impl<'a> Rules<'a> {
@@ -25,6 +27,7 @@ impl<'a> Rules<'a> {
         available: [true; MAX_REGIONS],
         residency: Residency::ANYWHERE,
         preference: None,
+        needs: None,
     };
 
     /// Of a route and of the tenant that the host belongs to. The stricter residency counts, and the
@@ -39,6 +42,7 @@ impl<'a> Rules<'a> {
             available: route.map_or([true; MAX_REGIONS], |route| route.available),
             residency: route.map_or(residency, |route| residency.and(&route.residency)),
             preference: lists.into_iter().flatten().find(|list| !list.is_empty()),
+            needs: route.map(|route| &route.action),
         }
     }
 

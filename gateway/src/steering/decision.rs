@@ -38,6 +38,8 @@ pub enum Reason {
     Drained,
     /// Did not answer its health checks.
     Down,
+    /// Answers, but has lost what the route needs.
+    NotWorking,
     /// The route's upstream has no endpoints there.
     WithoutUpstream,
     /// The data of this tenant or route must not leave other regions.
@@ -63,6 +65,7 @@ impl Reason {
             Self::Draining => "draining",
             Self::Drained => "drained",
             Self::Down => "down",
+            Self::NotWorking => "not_working",
             Self::WithoutUpstream => "without_upstream",
             Self::Residency => "residency",
         }
@@ -72,7 +75,12 @@ impl Reason {
     pub fn is_usable(self) -> bool {
         !matches!(
             self,
-            Self::Draining | Self::Drained | Self::Down | Self::WithoutUpstream | Self::Residency
+            Self::Draining
+                | Self::Drained
+                | Self::Down
+                | Self::NotWorking
+                | Self::WithoutUpstream
+                | Self::Residency
         )
     }
 }
@@ -106,6 +114,17 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// Takes back that failing regions are tried for want of others.
+    #[must_use]
+    pub fn closed(mut self) -> Self {
+        for place in &mut self.places {
+            if place.reason == Reason::FailOpen {
+                place.reason = Reason::Down;
+            }
+        }
+        self
+    }
+
     /// Regions to try, best first.
     pub fn usable(&self) -> impl Iterator<Item = &Place> {
         self.places.iter().filter(|place| place.reason.is_usable())

@@ -18,6 +18,8 @@ pub struct Standing {
     pub has_upstream: bool,
     /// Whether the data of this tenant and route may be there.
     pub is_resident: bool,
+    /// Whether what the route needs works there, as the region says of itself.
+    pub works: bool,
     /// Its health.
     pub status: Status,
     /// Whether an operator has drained it.
@@ -41,6 +43,7 @@ impl Standing {
     pub const UP: Self = Self {
         has_upstream: true,
         is_resident: true,
+        works: true,
         status: Status::Up,
         is_drained: false,
         share: 1.0,
@@ -69,11 +72,11 @@ const KEPT_FROM: u8 = 5;
 /// place is not known.
 ///
 /// Rules, in this order: regions where the data must not be and those without the route's upstream are
-/// out, whatever happens; regions that are down, draining or drained are out; a region in slow start, or
-/// whose weight leaves the client to others, stands behind the others; regions that a preference list
-/// names come in its order, the rest by expected round trip. If the first is busy and this client is
-/// among those that it sends away, the regions that have room for it come first. If that leaves
-/// nothing, the nearest three that have the upstream are tried all the same.
+/// out, whatever happens; regions that are down, draining, drained, or have lost what the route needs are
+/// out; a region in slow start, or whose weight leaves the client to others, stands behind the others;
+/// regions that a preference list names come in its order, the rest by expected round trip. If the first
+/// is busy and this client is among those that it sends away, the regions that have room for it come
+/// first. If that leaves nothing, the nearest three that have the upstream are tried all the same.
 pub fn rank(
     proximity: &[Ranked],
     standing: &[Standing],
@@ -145,6 +148,7 @@ fn reason(stands: &Standing, near: &Ranked, spread: f32) -> Reason {
         _ if stands.is_drained => Reason::Drained,
         Status::Down => Reason::Down,
         Status::Draining => Reason::Draining,
+        Status::Up | Status::Unknown if !stands.works => Reason::NotWorking,
         Status::Up | Status::Unknown if spread >= stands.share => Reason::SlowStart,
         Status::Up | Status::Unknown if near.pinned => Reason::Pinned,
         Status::Up | Status::Unknown if spread >= stands.weight => Reason::Weight,
@@ -165,7 +169,7 @@ fn class(place: &Place, stands: &Standing, own: RegionIndex) -> u8 {
         Reason::Weight | Reason::SlowStart => KEPT_FROM,
         // What lives comes first should all be out of use.
         Reason::Drained if stands.status != Status::Down => 6,
-        Reason::Draining => 6,
+        Reason::Draining | Reason::NotWorking => 6,
         Reason::Drained | Reason::Down => 7,
         _ => 8,
     }

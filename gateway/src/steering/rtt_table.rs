@@ -228,13 +228,12 @@ impl RttTable {
         let from = self.told_up_to.map_or(std::ops::Bound::Unbounded, |at| {
             std::ops::Bound::Excluded(at)
         });
-        let mut looked_at = 0;
         let mut last = None;
-        for (prefix, row) in self.rows.range((from, std::ops::Bound::Unbounded)) {
-            if told.len() >= RttDelta::MAX || looked_at >= 4 * RttDelta::MAX {
+        let rest = self.rows.range((from, std::ops::Bound::Unbounded));
+        for (prefix, row) in rest.take(4 * RttDelta::MAX) {
+            if told.len() >= RttDelta::MAX {
                 break;
             }
-            looked_at += 1;
             last = Some(*prefix);
             told.extend(entry(*prefix, row.cells[self.own.get()], &self.policy, now));
         }

@@ -56,6 +56,8 @@ const FIRST: Standing = Standing {
     ..UP
 };
 
+const BROKEN: Standing = Standing { works: false, ..UP };
+
 /// Region 2 is nearest, then 0, then 1.
 fn known() -> Vec<Ranked> {
     [2, 0, 1]
@@ -89,8 +91,8 @@ fn pinned() -> Vec<Ranked> {
 #[test]
 fn each_rule_of_the_ranking() {
     use Reason::{
-        Down, Drained, Draining, FailOpen, Farther, Full, Nearest, Pinned, Preferred, Residency,
-        SlowStart, Spilled, UnknownLocation, Weight, WithoutUpstream,
+        Down, Drained, Draining, FailOpen, Farther, Full, Nearest, NotWorking, Pinned, Preferred,
+        Residency, SlowStart, Spilled, UnknownLocation, Weight, WithoutUpstream,
     };
     for (case, proximity, standing, spread, expected, ideal) in [
         (
@@ -140,6 +142,22 @@ fn each_rule_of_the_ranking() {
             0.5,
             [(0, Nearest), (1, Farther), (2, WithoutUpstream)],
             Some(0),
+        ),
+        (
+            "nearest has lost what the route needs",
+            known(),
+            [UP, UP, BROKEN],
+            0.5,
+            [(0, Nearest), (1, Farther), (2, NotWorking)],
+            Some(2),
+        ),
+        (
+            "all have lost it",
+            known(),
+            [BROKEN, BROKEN, BROKEN],
+            0.5,
+            [(2, FailOpen), (0, FailOpen), (1, FailOpen)],
+            Some(2),
         ),
         (
             "all down",
@@ -358,7 +376,7 @@ fn each_rule_of_the_ranking() {
 
 #[test]
 fn the_answer_is_never_empty_while_a_region_has_the_upstream() {
-    let statuses = [UP, DOWN, DRAINING, RETURNING, ELSEWHERE];
+    let statuses = [UP, DOWN, DRAINING, RETURNING, ELSEWHERE, BROKEN];
     for a in statuses {
         for b in statuses {
             for c in statuses {
@@ -378,13 +396,14 @@ fn standing() -> impl Strategy<Value = Standing> {
         Just(Status::Down),
         Just(Status::Draining)
     ];
-    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
     let parts = (0.0_f32..=1.0, 0.0_f32..=1.0, 0.0_f32..=1.0);
     (status, flags, parts, 0.0_f32..=1.0, 0.0_f32..=1.0, 0_u8..5).prop_map(
         |(status, flags, parts, guests_from, guests, preference)| Standing {
             has_upstream: flags.0,
             is_resident: flags.1,
             is_drained: flags.2,
+            works: flags.3,
             status,
             share: parts.0,
             weight: parts.1,
@@ -424,4 +443,12 @@ proptest! {
         prop_assert_eq!(decision.best().is_some(), possible);
         prop_assert_eq!(decision.places.len(), standing.len());
     }
+}
+
+#[test]
+fn failing_closed_leaves_nobody_when_everybody_fails_and_changes_nothing_else() {
+    let all_down = rank(&known(), &[DOWN; 3], 0.5, RegionIndex(1)).closed();
+    assert_eq!(all_down.best(), None);
+    let one_up = rank(&known(), &[DOWN, UP, DOWN], 0.5, RegionIndex(1));
+    assert_eq!(one_up.clone().closed(), one_up);
 }
