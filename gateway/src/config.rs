@@ -2,6 +2,8 @@
 //!
 //! Everything is read, checked and complete before a port is bound.
 
+mod dns_file;
+
 mod file;
 
 mod fixed;
@@ -20,6 +22,10 @@ use serving::listener::{HttpLimits, ProxyProtocol, TlsFile};
 use serving::secret::Secret;
 use serving::telemetry::LogFile;
 
+pub use self::dns_file::{
+    DnsFile, DnsRateLimitFile, DnsTcpFile, NameServerFile, RecordFile, SoaFile, SteeredFile,
+    ZoneFile,
+};
 pub use self::file::{
     ActionFile, AdminFile, AssetServerFile, File, GeoFile, HealthCheckFile, LimitsFile,
     ListenerFile, LocationFile, MatchFile, PathFile, RegionCheckFile, RegionFile, RouteFile,
@@ -27,6 +33,7 @@ pub use self::file::{
 };
 pub use self::fixed::Fixed;
 use crate::client_addr::TrustedProxies;
+use crate::dns::{CookieSecret, RateLimit, Zones};
 use crate::gateway::RegionCheck;
 use crate::region::{HealthPolicy, MAX_REGIONS, RegionSet};
 use crate::route::{Matcher, SteeringMode};
@@ -67,6 +74,8 @@ pub struct Config {
     pub certificate_authorities: Vec<PathBuf>,
     /// Where assets come from.
     pub asset_server: Option<AssetServerConfig>,
+    /// The authoritative DNS server.
+    pub dns: Option<DnsConfig>,
     /// Services that routes point to.
     pub upstreams: Vec<UpstreamConfig>,
     /// Which requests go where.
@@ -90,6 +99,25 @@ pub struct ListenerConfig {
     pub tls: Vec<TlsFile>,
     /// The PROXY protocol.
     pub proxy_protocol: ProxyProtocol,
+}
+
+/// The authoritative DNS server.
+#[derive(Debug)]
+pub struct DnsConfig {
+    /// Addresses, for both transports.
+    pub listen: Vec<SocketAddr>,
+    /// Whether other processes may listen there, too.
+    pub share_port: bool,
+    /// What DNS cookies are made with.
+    pub secret: CookieSecret,
+    /// Connections at once.
+    pub tcp_connections: usize,
+    /// Time that a connection may wait.
+    pub tcp_idle: Duration,
+    /// How many responses one network gets.
+    pub rate_limit: RateLimit,
+    /// What is answered for.
+    pub zones: Zones,
 }
 
 /// Where assets come from.

@@ -19,6 +19,7 @@ pub use self::start::{Gateway, StartError};
 use crate::admission::Admission;
 use crate::client_addr::TrustedProxies;
 use crate::config::Fixed;
+use crate::dns::Challenges;
 use crate::forward::Mesh;
 use crate::mesh;
 use crate::metrics::Metrics;
@@ -47,6 +48,8 @@ pub struct Edge {
     pub mesh: Mesh,
     /// The asset server, if there is one.
     pub assets: Option<Assets>,
+    /// What certificate authorities look for in our zones.
+    pub dns_challenges: Challenges,
     /// What may change while we run.
     pub settings: ArcSwap<Settings>,
     /// The configuration that only a restart changes.
@@ -94,11 +97,21 @@ pub struct RegionCheck {
 impl Edge {
     /// Ranks the regions for a client of a route.
     pub fn steer(&self, client: IpAddr, route: &Route, now: Instant) -> Decision {
+        self.steer_among(client, &route.available, now)
+    }
+
+    /// Ranks the regions for a client of whatever the `available` ones have, by region index.
+    pub fn steer_among(
+        &self,
+        client: IpAddr,
+        available: &[bool; MAX_REGIONS],
+        now: Instant,
+    ) -> Decision {
         let proximity = self.costs.nearest(&self.geo.lookup(client));
         let standing: ArrayVec<Standing, MAX_REGIONS> = self
             .regions
             .iter()
-            .map(|(index, _)| self.standing(index, route.available[index.get()], now))
+            .map(|(index, _)| self.standing(index, available[index.get()], now))
             .collect();
         rank(
             &proximity,

@@ -2,7 +2,7 @@
 //! holds when it is left out.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -13,6 +13,7 @@ use serving::secret::SecretSource;
 use serving::telemetry::LogFile;
 use serving::units::{ByteSize, Duration};
 
+use super::dns_file::DnsFile;
 use crate::route::SteeringMode;
 
 /// One gateway process.
@@ -57,6 +58,9 @@ pub struct File {
     /// Where assets come from.
     #[serde(default)]
     pub asset_server: Option<AssetServerFile>,
+    /// The authoritative DNS server; left out, there is none.
+    #[serde(default)]
+    pub dns: Option<DnsFile>,
     /// Services that routes point to, by name.
     #[serde(default)]
     pub upstreams: BTreeMap<String, UpstreamFile>,
@@ -86,6 +90,9 @@ pub struct RegionFile {
     /// How clients reach it without steering; the target of redirects.
     #[serde(default)]
     pub public_url: Option<String>,
+    /// Addresses at which clients reach it, which our own DNS answers.
+    #[serde(default)]
+    pub addresses: Vec<IpAddr>,
 }
 
 /// A place on Earth, WGS 84, in degrees.

@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use super::{Assets, Edge, reload};
 use crate::admission::Admission;
 use crate::config::{AssetServerConfig, Config};
+use crate::dns::{Challenges, DnsServer, ServeError, Serving};
 use crate::forward::Mesh;
 use crate::metrics::{self, Metrics};
 use crate::region::{self, Hearsay};
@@ -54,6 +55,9 @@ pub enum StartError {
     /// The asset server cannot start.
     #[error("asset server: {0}")]
     Assets(#[from] asset_server::StartError),
+    /// DNS cannot be served.
+    #[error(transparent)]
+    Dns(#[from] ServeError),
     /// Two metrics have one name.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -69,11 +73,12 @@ pub struct Gateway {
     pub admin: SocketAddr,
     drain_timeout: Duration,
     _geo_watcher: Option<geo_db::Watcher>,
+    dns: Option<Serving>,
 }
 
 impl Gateway {
     /// Binds every address, starts what runs in the background and begins to serve.
-    pub async fn start(config: Config) -> Result<Self, StartError> {
+    pub async fn start(mut config: Config) -> Result<Self, StartError> {
         let registry = Registry::new();
         let drain = Drain::new();
         let metrics = Metrics::register(&registry, &config.regions)?;
@@ -103,6 +108,9 @@ impl Gateway {
             listeners.push(listener);
         }
         let admin_socket = listener::bind(config.admin, false)?;
+        let dns = config.dns.take();
+        let dns = dns.map(|dns| DnsServer::bind(dns, config.workers, &config.regions, &registry));
+        let dns = dns.transpose()?;
 
         let roots = roots(&config.certificate_authorities)
             .map_err(|(file, source)| StartError::Roots { file, source })?;
@@ -139,6 +147,7 @@ impl Gateway {
                 retry_budget: RetryBudget::new(),
             },
             assets,
+            dns_challenges: Challenges::default(),
             settings: ArcSwap::from_pointee(settings),
             admission,
             fixed: config.fixed,
@@ -154,7 +163,8 @@ impl Gateway {
                 drain.clone(),
             ));
         }
-        let gateway = Self {
+        let dns_addresses: Vec<_> = dns.iter().flat_map(|dns| dns.addresses.clone()).collect();
+        let mut gateway = Self {
             listeners: config
                 .listeners
                 .iter()
@@ -162,6 +172,11 @@ impl Gateway {
                 .filter_map(|(file, listener)| {
                     Some((file.name.clone(), listener.local_addr().ok()?))
                 })
+                .chain(
+                    dns_addresses
+                        .into_iter()
+                        .map(|address| ("dns".to_owned(), address)),
+                )
                 .collect(),
             admin: admin_socket.local_addr().map_err(|source| BindError {
                 address: config.admin,
@@ -169,11 +184,13 @@ impl Gateway {
             })?,
             drain_timeout: config.drain_timeout,
             _geo_watcher: geo_watcher,
+            dns: None,
             edge,
         };
         gateway
             .serve(listeners, admin_socket, config.admin_token)
             .await;
+        gateway.dns = dns.map(|dns| dns.serve(&gateway.edge));
         Ok(gateway)
     }
 
