@@ -19,6 +19,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -150,6 +151,7 @@ def command(server, queries, core, seconds, *more):
 
 
 def dnsperf(server, queries, core, seconds):
+    began = time.monotonic()
     process = subprocess.Popen(command(server, queries, core, seconds, "-c", "8", "-q", "256"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     output = process.stdout.read().decode()
     _, status, usage = os.wait4(process.pid, 0)
@@ -157,7 +159,7 @@ def dnsperf(server, queries, core, seconds):
     number = lambda key: float(re.search(rf"{key}:\s+([\d.]+)", output).group(1))
     elapsed = number(r"Run time \(s\)")
     return {"rate": number("Queries per second"), "completed": number("Queries completed"), "lost": int(number("Queries lost")),
-            "elapsed": elapsed, "busy": (usage.ru_utime + usage.ru_stime) / elapsed}
+            "elapsed": elapsed, "busy": (usage.ru_utime + usage.ru_stime) / (time.monotonic() - began)}
 
 
 def half_load(server, queries, core, seconds, rate):

@@ -88,7 +88,6 @@ mod-geoip:
 template:
   - id: default
     storage: "{directory}"
-    global-module: []
 zone:
   - domain: {NAME}
     file: "{NAME}.zone"

@@ -57,7 +57,20 @@ pub fn record_data(
     }
     let origin =
         Name::from_octets(Bytes::copy_from_slice(origin)).map_err(|e| wrong(e.to_string()))?;
-    let mut file = Zonefile::from(format!("@ 0 IN {rtype} {value}\n").as_str());
+    // The reader knows the zone itself as an owner only, not in data.
+    let zone = origin.fmt_with_dot().to_string();
+    let has_names = !matches!(known, Rtype::TXT | Rtype::CAA);
+    let words: Vec<&str> = (value.split(' '))
+        .map(|word| {
+            if word == "@" && has_names {
+                &zone
+            } else {
+                word
+            }
+        })
+        .collect();
+    let text = format!("@ 0 IN {rtype} {}\n", words.join(" "));
+    let mut file = Zonefile::from(text.as_str());
     file.set_origin(origin);
     let record = match file.next_entry() {
         Ok(Some(Entry::Record(record))) if record.rtype() == known => record,
