@@ -57,6 +57,9 @@ pub fn record_data(
     }
     let origin =
         Name::from_octets(Bytes::copy_from_slice(origin)).map_err(|e| wrong(e.to_string()))?;
+    if value.contains("..") && !matches!(known, Rtype::TXT | Rtype::CAA) {
+        return Err(wrong("a label is empty".into()));
+    }
     // The reader knows the zone itself as an owner only, not in data.
     let zone = origin.fmt_with_dot().to_string();
     let has_names = !matches!(known, Rtype::TXT | Rtype::CAA);
