@@ -118,11 +118,7 @@ impl DnsServer {
         for socket in self.datagrams {
             let (edge, shared) = (edge.clone(), self.shared.clone());
             let thread = std::thread::Builder::new().name("dns".into());
-            let run = move || {
-                if let Err(error) = udp::serve(&socket, &edge, &shared) {
-                    tracing::error!(%error, "a DNS socket failed");
-                }
-            };
+            let run = move || udp::serve(&socket, &edge, &shared);
             if let Err(error) = thread.spawn(run) {
                 tracing::error!(%error, "a DNS thread could not be started");
             }

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::UdpSocket;
+use std::time::Duration;
 
 use super::Shared;
 use crate::dns::answer::{PAYLOAD, Transport};
@@ -11,17 +12,22 @@ use crate::gateway::Edge;
 /// Longest query that is read; real ones have below 512 bytes.
 const REQUEST: usize = 2048;
 
+/// Time after which a socket that failed is tried again.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// Answers what comes, until it is over.
-pub(super) fn serve(socket: &UdpSocket, edge: &Edge, shared: &Shared) -> io::Result<()> {
+pub(super) fn serve(socket: &UdpSocket, edge: &Edge, shared: &Shared) {
     while !shared.is_over() {
         match serve_some(socket, edge, shared) {
             Ok(()) => {}
             // Time to look whether it is over; or an ICMP message about a datagram that was sent.
             Err(error) if is_passing(&error) => {}
-            Err(error) => return Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "a DNS socket failed; it is tried again");
+                std::thread::sleep(PAUSE);
+            }
         }
     }
-    Ok(())
 }
 
 fn is_passing(error: &io::Error) -> bool {
@@ -55,7 +61,7 @@ fn serve_some(socket: &UdpSocket, edge: &Edge, shared: &Shared) -> io::Result<()
     use std::time::Instant;
 
     use arrayvec::ArrayVec;
-    use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg};
+    use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg, sendto};
 
     /// Datagrams of one system call.
     const BATCH: usize = 32;
@@ -79,7 +85,8 @@ fn serve_some(socket: &UdpSocket, edge: &Edge, shared: &Shared) -> io::Result<()
             let (Some(address), Some(request)) = (message.address, message.iovs().next()) else {
                 continue;
             };
-            let Some(source) = ip(&address) else {
+            // Nobody can be answered at port 0.
+            let Some((source, 1..)) = ip_and_port(&address) else {
                 continue;
             };
             let Some(out) = responses.get_mut(lengths.len()) else {
@@ -97,19 +104,26 @@ fn serve_some(socket: &UdpSocket, edge: &Edge, shared: &Shared) -> io::Result<()
         let filled: ArrayVec<[IoSlice<'_>; 1], BATCH> = filled
             .map(|(response, length)| [IoSlice::new(&response[..*length])])
             .collect();
-        // Datagrams that cannot be sent are lost, as any other may be.
-        let _ = sendmmsg(
-            fd,
-            &mut sending,
-            filled.iter(),
-            to.as_slice(),
-            [],
-            MsgFlags::empty(),
-        );
+        let none = MsgFlags::empty();
+        if sendmmsg(fd, &mut sending, filled.iter(), to.as_slice(), [], none).is_ok() {
+            continue;
+        }
+        // The first cannot be sent, which must not cost the others their answers.
+        for ([response], address) in filled.iter().zip(&to) {
+            if let Some(address) = address {
+                let _ = sendto(fd, response, address, none);
+            }
+        }
     }
 
-    fn ip(address: &SockaddrStorage) -> Option<std::net::IpAddr> {
-        let v4 = address.as_sockaddr_in().map(|v4| v4.ip().into());
-        v4.or_else(|| address.as_sockaddr_in6().map(|v6| v6.ip().into()))
+    fn ip_and_port(address: &SockaddrStorage) -> Option<(std::net::IpAddr, u16)> {
+        let v4 = address
+            .as_sockaddr_in()
+            .map(|v4| (v4.ip().into(), v4.port()));
+        v4.or_else(|| {
+            address
+                .as_sockaddr_in6()
+                .map(|v6| (v6.ip().into(), v6.port()))
+        })
     }
 }
