@@ -45,6 +45,6 @@ pub use self::serve::{DnsServer, ServeError, Serving};
 pub use self::steered::{Steered, steered};
 pub use self::writer::{Full, Writer};
 pub use self::zone::{
-    Found, NameServer, Node, RecordSet, RegionAddresses, Soa, SteeredName, Zone, ZoneError, Zones,
-    wire_name,
+    Found, NameServer, Node, RecordSet, RegionAddresses, Soa, SteeredName, Zone, ZoneError,
+    ZoneRecord, Zones, wire_name,
 };

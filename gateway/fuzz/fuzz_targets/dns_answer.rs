@@ -12,6 +12,7 @@ use gateway::dns::{
     Authority, Challenges, CookieSecret, NameServer, RegionAddresses, Soa, Steered, SteeredName, Transport,
     Zone, Zones, answer, record_data, wire_name,
 };
+use gateway::region::RegionIndex;
 use libfuzzer_sys::fuzz_target;
 
 static ZONES: LazyLock<Zones> = LazyLock::new(|| {
@@ -47,7 +48,7 @@ static ZONES: LazyLock<Zones> = LazyLock::new(|| {
 });
 
 fuzz_target!(|request: &[u8]| {
-    let steer = |_: IpAddr| Steered { regions: Default::default(), needed: 24 };
+    let steer = |_: IpAddr| Steered { regions: [RegionIndex::FIRST].into_iter().collect(), needed: 24 };
     let authority = Authority {
         zones: &ZONES,
         serial: 1,

@@ -390,9 +390,8 @@ fn parameter(
 ) -> Result<(), Full> {
     let before = out.mark();
     out.put(&key.to_be_bytes())?;
-    match out.data(write)? {
-        0 => out.rewind(before),
-        _ => {}
+    if out.data(write)? == 0 {
+        out.rewind(before);
     }
     Ok(())
 }

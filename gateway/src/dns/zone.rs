@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use arrayvec::ArrayVec;
 use domain::base::iana::Rtype;
 
-pub use self::build::{NameServer, ZoneError, wire_name};
+pub use self::build::{NameServer, ZoneError, ZoneRecord, wire_name};
 use crate::region::MAX_REGIONS;
 
 /// All zones that we answer for. Names are in wire format and lower case everywhere.

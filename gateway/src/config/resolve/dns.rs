@@ -11,8 +11,8 @@ use super::super::DnsConfig;
 use super::super::dns_file::{DnsFile, NameServerFile, RecordFile, SteeredFile, ZoneFile};
 use super::super::file::RegionFile;
 use crate::dns::{
-    CookieSecret, NameServer, RateLimit, RegionAddresses, Soa, SteeredName, Zone, Zones,
-    record_data, wire_name,
+    CookieSecret, NameServer, RateLimit, RegionAddresses, Soa, SteeredName, Zone, ZoneRecord,
+    Zones, record_data, wire_name,
 };
 
 /// Longest time that resolvers may be told to keep something (RFC 2181 8).
@@ -45,7 +45,7 @@ pub(super) fn dns(
     };
     let mut names = BTreeMap::new();
     let mut zones = Vec::new();
-    for (at, zone) in file.zones.into_iter().enumerate() {
+    for (at, zone) in file.zones.iter().enumerate() {
         let located = |e: Invalid| e.within(format!("zones[{at}]"));
         let zone = self::zone(zone, regions).map_err(located)?;
         if names.insert(zone.apex.clone(), at).is_some() {
@@ -136,7 +136,7 @@ fn addresses(region: &RegionFile) -> RegionAddresses {
     addresses
 }
 
-fn zone(file: ZoneFile, regions: &[RegionFile]) -> Result<Zone, Invalid> {
+fn zone(file: &ZoneFile, regions: &[RegionFile]) -> Result<Zone, Invalid> {
     let apex = wire_name(&file.name, None).map_err(|e| Invalid::new("name", e))?;
     let default_ttl = ttl("ttl", file.ttl)?;
     let servers = file.name_servers.iter().enumerate();
@@ -240,9 +240,7 @@ fn steered_name(file: &SteeredFile, apex: &[u8]) -> Result<(Box<[u8]>, SteeredNa
     Ok((name, steered))
 }
 
-type Record = (Box<[u8]>, domain::base::iana::Rtype, u32, Box<[u8]>);
-
-fn records(file: &RecordFile, apex: &[u8], default_ttl: u32) -> Result<Vec<Record>, Invalid> {
+fn records(file: &RecordFile, apex: &[u8], default_ttl: u32) -> Result<Vec<ZoneRecord>, Invalid> {
     let name = wire_name(&file.name, Some(apex)).map_err(|e| Invalid::new("name", e))?;
     let ttl = file.ttl.map_or(Ok(default_ttl), |own| ttl("ttl", own))?;
     if file.values.is_empty() {

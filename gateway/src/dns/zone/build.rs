@@ -48,6 +48,9 @@ pub enum ZoneError {
     NoGlue(String),
 }
 
+/// One record: its owner, its type, its TTL in seconds and its data on the wire.
+pub type ZoneRecord = (Box<[u8]>, Rtype, u32, Box<[u8]>);
+
 /// A name server of a zone.
 #[derive(Clone, Debug)]
 pub struct NameServer {
@@ -103,7 +106,7 @@ impl Zone {
         soa: Soa,
         name_servers: &[NameServer],
         steered: Vec<(Box<[u8]>, SteeredName)>,
-        records: Vec<(Box<[u8]>, Rtype, u32, Box<[u8]>)>,
+        records: Vec<ZoneRecord>,
     ) -> Result<Self, ZoneError> {
         let mut nodes: BTreeMap<Box<[u8]>, Node> = BTreeMap::new();
         let inside = |name: &[u8]| {
@@ -175,9 +178,9 @@ impl Zone {
             .flat_map(|name| {
                 label_starts(name)
                     .into_iter()
-                    .map(move |at| name[at..].into())
+                    .map(move |at| Box::<[u8]>::from(&name[at..]))
             })
-            .filter(|name: &Box<[u8]>| inside(name))
+            .filter(|name| inside(name))
             .collect();
         for name in between {
             nodes.entry(name).or_default();
