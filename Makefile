@@ -26,6 +26,9 @@ demo: tools ## Three regions, an S3 store and a compute cluster on this machine;
 
 .PHONY: test
 test: tools ## All tests; whole-system tests start real processes on free ports
+	@$(call need,dig,bind9-dnsutils)
+	@$(call need,kdig,knot-dnsutils)
+	@[ -x /usr/sbin/unbound ] || { $(call need,unbound,unbound) }
 	$(CARGO) build --locked --workspace --bins
 	if command -v cargo-nextest >/dev/null; then \
 	  $(CARGO) nextest run --locked --workspace && $(CARGO) test --locked --workspace --doc; \
@@ -45,6 +48,9 @@ bench: tools ## Micro-benchmarks, then whole processes beside nginx and Varnish 
 	@$(call need,varnishd,varnish)
 	@$(call need,hitch,hitch)
 	@$(call need,wrk,wrk)
+	@$(call need,dnsperf,dnsperf)
+	@[ -x /usr/sbin/knotd ] || { $(call need,knotd,knot knot-module-geoip) }
+	@[ -x /usr/sbin/gdnsd ] || { $(call need,gdnsd,gdnsd) }
 	@$(call need,python3,python3)
 	@$(call need,openssl,openssl)
 	$(CARGO) bench --locked -p benches
@@ -52,6 +58,7 @@ bench: tools ## Micro-benchmarks, then whole processes beside nginx and Varnish 
 	python3 benches/load/nginx_compare.py $(ARGS)
 	python3 benches/load/asset_compare.py $(ARGS)
 	python3 benches/load/cold_read.py $(ARGS)
+	python3 benches/load/dns_compare.py $(ARGS)
 
 .PHONY: geo-data
 geo-data: tools ## Rebuild the built-in geo data from its sources

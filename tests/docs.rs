@@ -149,6 +149,8 @@ impl Stage {
         for region in &ready.regions {
             urls.extend([&region.http, &region.admin]);
         }
+        let dns = format!("dns://{}", ready.dns.address);
+        urls.push(&dns);
         let ports = (DEMO_PORT..).zip(urls.into_iter().map(|url| port_of(url)));
         // The pages' programs are those that were built with this test.
         let [programs, ..] = ["gateway", "geo-db", "asset-server"].map(program);
@@ -171,9 +173,14 @@ impl Stage {
             let (before, from) = rest.split_at(at + "127.0.0.1".len());
             adapted.push_str(before);
             rest = from;
-            let Some(number) = rest.strip_prefix([':', '/']) else {
+            // As in a URL, as a network, or as `dig` wants it.
+            let lead = [":", "/", " -p "]
+                .into_iter()
+                .find(|lead| rest.starts_with(lead));
+            let Some(lead) = lead else {
                 continue;
             };
+            let number = &rest[lead.len()..];
             let digits = number.bytes().take_while(u8::is_ascii_digit).count();
             let documented = number[..digits].parse::<u16>().ok();
             // What is smaller is the length of a network's prefix.
@@ -181,7 +188,7 @@ impl Stage {
                 let port = self.ports.get(&documented).copied();
                 let port =
                     port.unwrap_or_else(|| *page_ports.entry(documented).or_insert_with(free_port));
-                let _ = write!(adapted, "{}{port}", &rest[..1]);
+                let _ = write!(adapted, "{lead}{port}");
                 rest = &number[digits..];
             }
         }

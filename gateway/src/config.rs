@@ -2,6 +2,8 @@
 //!
 //! Everything is read, checked and complete before a port is bound.
 
+mod dns_file;
+
 mod file;
 
 mod fixed;
@@ -22,6 +24,10 @@ use serving::listener::{HttpLimits, ProxyProtocol, TlsFile};
 use serving::secret::Secret;
 use serving::telemetry::LogFile;
 
+pub use self::dns_file::{
+    DnsFile, DnsRateLimitFile, DnsTcpFile, NameServerFile, RecordFile, SoaFile, SteeredFile,
+    ZoneFile,
+};
 pub use self::file::{
     ActionFile, AdminFile, AssetServerFile, ExplainFile, File, GeoFile, HealthCheckFile,
     LearningFile, LimitsFile, ListenerFile, LocationFile, MatchFile, PathFile, PreferenceFile,
@@ -31,6 +37,7 @@ pub use self::file::{
 pub use self::fixed::Fixed;
 pub use self::health::{HealthFile, OutliersFile};
 use crate::client_addr::TrustedProxies;
+use crate::dns::{CookieSecret, RateLimit, Zones};
 use crate::gateway::{CorrectionConfig, RegionCheck};
 use crate::learning::LearningConfig;
 use crate::region::{HealthPolicy, MAX_REGIONS, RegionSet, WorldPolicy};
@@ -87,6 +94,8 @@ pub struct Config {
     pub certificate_authorities: Vec<PathBuf>,
     /// Where assets come from.
     pub asset_server: Option<AssetServerConfig>,
+    /// The authoritative DNS server.
+    pub dns: Option<DnsConfig>,
     /// Services that routes point to.
     pub upstreams: Vec<UpstreamConfig>,
     /// Which requests go where.
@@ -110,6 +119,25 @@ pub struct ListenerConfig {
     pub tls: Vec<TlsFile>,
     /// The PROXY protocol.
     pub proxy_protocol: ProxyProtocol,
+}
+
+/// The authoritative DNS server.
+#[derive(Debug)]
+pub struct DnsConfig {
+    /// Addresses, for both transports.
+    pub listen: Vec<SocketAddr>,
+    /// Whether other processes may listen there, too.
+    pub share_port: bool,
+    /// What DNS cookies are made with.
+    pub secret: CookieSecret,
+    /// Connections at once.
+    pub tcp_connections: usize,
+    /// Time that a connection may wait.
+    pub tcp_idle: Duration,
+    /// How many responses one network gets.
+    pub rate_limit: RateLimit,
+    /// What is answered for.
+    pub zones: Zones,
 }
 
 /// Where assets come from.

@@ -22,6 +22,7 @@ pub use self::start::{Gateway, StartError};
 use crate::admission::Admission;
 use crate::client_addr::TrustedProxies;
 use crate::config::Fixed;
+use crate::dns::Challenges;
 use crate::forward::Mesh;
 use crate::learning::{Learning, unix_now};
 use crate::mesh;
@@ -33,7 +34,7 @@ use crate::region::{
 use crate::route::{Action, Route, RouteTable, Rules, Tenants};
 use crate::steering::{
     Balance, ClientGroup, Decision, Preferences, Prefix, SpillPolicy, Stage, Standing, Ways,
-    decide, explore, spread,
+    decide, explore, may_explore, spread,
 };
 use crate::upstream::Upstream;
 
@@ -73,6 +74,8 @@ pub struct Edge {
     pub mesh: Mesh,
     /// The asset server, if there is one.
     pub assets: Option<Assets>,
+    /// What certificate authorities look for in our zones.
+    pub dns_challenges: Challenges,
     /// What may change while we run.
     pub settings: ArcSwap<Settings>,
     /// The configuration that only a restart changes.
@@ -178,6 +181,10 @@ impl Edge {
         );
         decision.group = ClientGroup::of(location.country);
         let exploration = self.learning.exploration;
+        decision.is_by_network = learnt.get(Prefix::of(client)).is_some()
+            || standing.iter().any(Standing::takes_a_part)
+            || (rules.preference.is_none() && self.preferences.are_by_network())
+            || may_explore(&decision, &sources, exploration);
         if exploration.share > 0.0 {
             explore(
                 &mut decision,

@@ -55,6 +55,9 @@ pub const MAX_REGIONS: usize = geo_db::MAX_REGIONS;
 pub struct RegionIndex(pub(crate) u8);
 
 impl RegionIndex {
+    /// The first; every set has it.
+    pub const FIRST: Self = Self(0);
+
     /// The index as a number.
     pub fn get(self) -> usize {
         usize::from(self.0)

@@ -34,7 +34,7 @@ pub use self::correction::{Asked, Correction, Ways, correct, cost_ms};
 pub use self::decision::{Decision, Place, Reason};
 pub use self::explain::{ALL_UP, ExplainedPlace, Explanation, Learnt, explain};
 pub use self::explain_header::explain_header;
-pub use self::explore::{Exploration, Stage, explore};
+pub use self::explore::{Exploration, Stage, explore, may_explore};
 pub use self::preference::{Preference, Preferences};
 pub use self::prefix::{NotAPrefix, Prefix};
 pub use self::rank::{Standing, rank};

@@ -142,6 +142,19 @@ impl GeoDb {
         self.shared.tables.load().lookup(unwrap_embedded_v4(ip))
     }
 
+    /// Where an address is, and the length of the shortest prefix around it within which every address has
+    /// that place: what an answer for this client is good for (the scope of RFC 7871). Autonomous systems are
+    /// left out, as they decide nothing. For an address with another one embedded the prefix is its own
+    /// alone.
+    pub fn lookup_with_prefix(&self, ip: IpAddr) -> (Location, u8) {
+        let unwrapped = unwrap_embedded_v4(ip);
+        let (location, prefix_len) = self.shared.tables.load().lookup_with_prefix(unwrapped);
+        match ip {
+            IpAddr::V6(_) if unwrapped.is_ipv4() => (location, 128),
+            _ => (location, prefix_len),
+        }
+    }
+
     /// Reads the files again and, if all of them are whole and none is older than what is in
     /// service, replaces the tables at once. Blocks for as long as reading and compiling take
     /// (seconds for a city database): call it off the request path.
@@ -252,6 +265,38 @@ impl Tables {
             location.asn = self.asn.iter().find_map(|asn| asn.layer.get(ip)?.asn);
         }
         location
+    }
+
+    fn lookup_with_prefix(&self, ip: IpAddr) -> (Location, u8) {
+        // Every layer that was asked has a say: in a wider prefix it might answer something else.
+        let mut prefix_len = 0;
+        let mut ask = |layer: &Layer| {
+            let (found, narrow) = layer.get_with_prefix(ip);
+            prefix_len = prefix_len.max(narrow);
+            found.copied()
+        };
+        let own = self
+            .overrides
+            .as_ref()
+            .and_then(|placed| ask(&placed.layer));
+        let is_whole = |found: &Location| found.country.is_some() || found.point.is_some();
+        let location = match own.filter(is_whole) {
+            Some(found) => found,
+            None => {
+                let databases = self.databases.iter().find_map(|placed| ask(&placed.layer));
+                let below = databases.or_else(|| ask(&self.embedded));
+                let below = below.unwrap_or_else(|| Location::nowhere(classify(ip)));
+                match own {
+                    Some(pin) => Location {
+                        pinned: pin.pinned,
+                        source: Source::Override,
+                        ..below
+                    },
+                    None => below,
+                }
+            }
+        };
+        (location, prefix_len)
     }
 
     #[inline]

@@ -70,6 +70,13 @@ impl Layer {
         self.values.get(self.table.get(ip)? as usize)
     }
 
+    /// The same, with the length of the shortest prefix around the address that has one answer.
+    pub(crate) fn get_with_prefix(&self, ip: IpAddr) -> (Option<&Location>, u8) {
+        let (number, prefix_len) = self.table.prefix(ip);
+        let found = number.and_then(|number| self.values.get(number as usize));
+        (found, prefix_len)
+    }
+
     /// Intervals of IPv4 and of IPv6.
     pub(crate) fn intervals(&self) -> (usize, usize) {
         self.table.intervals()

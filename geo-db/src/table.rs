@@ -23,6 +23,8 @@ pub(crate) trait Key: Copy + Ord {
     fn next(self) -> Option<Self>;
     /// The address before, unless this is 0.
     fn previous(self) -> Option<Self>;
+    /// How many bits from the top are the same in both, the width less one at most.
+    fn common_bits(self, other: Self) -> u8;
 }
 
 macro_rules! key {
@@ -38,12 +40,36 @@ macro_rules! key {
             fn previous(self) -> Option<Self> {
                 self.checked_sub(1)
             }
+            fn common_bits(self, other: Self) -> u8 {
+                (self ^ other).leading_zeros().min(<$int>::BITS - 1) as u8
+            }
         }
     };
 }
 key!(u32);
 key!(u64);
 key!(u128);
+
+/// The neighbourhood of a key in which the answer is the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Interval<K> {
+    /// The last key below that belongs to another interval; `None` at the bottom of the address space.
+    pub(crate) before: Option<K>,
+    /// The first key above that belongs to another interval; `None` at the top.
+    pub(crate) after: Option<K>,
+    /// What the interval holds.
+    pub(crate) value: Option<u32>,
+}
+
+impl<K: Key> Interval<K> {
+    /// Length of the shortest prefix of `key` that lies in the interval as a whole.
+    fn prefix_len(&self, key: K) -> u8 {
+        // A prefix holds another address if that agrees in so many bits; it must not hold the neighbours.
+        let agree = |other: K| key.common_bits(other) + 1;
+        let below = self.before.map_or(0, agree);
+        below.max(self.after.map_or(0, agree))
+    }
+}
 
 /// Value number of a gap between spans.
 const NOTHING: u32 = u32::MAX;
@@ -84,6 +110,28 @@ impl<K: Key> Table<K> {
         let after = from + starts.partition_point(|&(start, _)| start <= key);
         let (_, value) = *self.entries.get(after.checked_sub(1)?)?;
         (value != NOTHING).then_some(value)
+    }
+
+    /// Value number for `key`, and the first and last key around it with the same one. A gap has bounds, too.
+    pub(crate) fn interval(&self, key: K) -> Interval<K> {
+        let after = match self.index.get(key.bucket()..key.bucket() + 2) {
+            Some(&[from, to]) => {
+                let starts = self
+                    .entries
+                    .get(from as usize..to as usize)
+                    .unwrap_or_default();
+                from as usize + starts.partition_point(|&(start, _)| start <= key)
+            }
+            _ => 0,
+        };
+        let holds = after.checked_sub(1).and_then(|at| self.entries.get(at));
+        Interval {
+            before: holds.and_then(|(start, _)| start.previous()),
+            after: self.entries.get(after).map(|(start, _)| *start),
+            value: holds
+                .map(|(_, value)| *value)
+                .filter(|value| *value != NOTHING),
+        }
     }
 
     /// Number of intervals, gaps left out.
@@ -197,6 +245,19 @@ impl AddressTable {
             (IpAddr::V4(ip), _) => self.v4.get(ip.to_bits()),
             (IpAddr::V6(ip), TableV6::Networks(table)) => table.get((ip.to_bits() >> 64) as u64),
             (IpAddr::V6(ip), TableV6::Hosts(table)) => table.get(ip.to_bits()),
+        }
+    }
+
+    /// Value number for an address, and the length of the shortest prefix around it that has one answer.
+    pub(crate) fn prefix(&self, ip: IpAddr) -> (Option<u32>, u8) {
+        fn of<K: Key>(table: &Table<K>, key: K) -> (Option<u32>, u8) {
+            let interval = table.interval(key);
+            (interval.value, interval.prefix_len(key))
+        }
+        match (ip, &self.v6) {
+            (IpAddr::V4(ip), _) => of(&self.v4, ip.to_bits()),
+            (IpAddr::V6(ip), TableV6::Networks(table)) => of(table, (ip.to_bits() >> 64) as u64),
+            (IpAddr::V6(ip), TableV6::Hosts(table)) => of(table, ip.to_bits()),
         }
     }
 

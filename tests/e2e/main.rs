@@ -10,6 +10,8 @@ mod crash;
 
 mod demo_command;
 
+mod dns;
+
 mod drain;
 
 mod failover;

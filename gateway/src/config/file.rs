@@ -2,7 +2,7 @@
 //! holds when it is left out.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -13,6 +13,7 @@ use serving::secret::SecretSource;
 use serving::telemetry::LogFile;
 use serving::units::{ByteSize, Duration};
 
+use super::dns_file::DnsFile;
 use super::health::HealthFile;
 use crate::route::{Outside, SteeringMode};
 
@@ -61,6 +62,9 @@ pub struct File {
     /// Whose hosts have rules of their own, by name.
     #[serde(default)]
     pub tenants: BTreeMap<String, TenantFile>,
+    /// The authoritative DNS server; left out, there is none.
+    #[serde(default)]
+    pub dns: Option<DnsFile>,
     /// Services that routes point to, by name.
     #[serde(default)]
     pub upstreams: BTreeMap<String, UpstreamFile>,
@@ -97,6 +101,9 @@ pub struct RegionFile {
     /// The part of its users that it gets while all is well, 0 to 1; 0 takes what others cannot.
     #[serde(default = "default_weight")]
     pub weight: f32,
+    /// Addresses at which clients reach it, which our own DNS answers.
+    #[serde(default)]
+    pub addresses: Vec<IpAddr>,
 }
 
 fn default_weight() -> f32 {

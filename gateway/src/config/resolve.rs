@@ -1,5 +1,7 @@
 //! From what is written to what it means. Every fault names the key that it is at.
 
+mod dns;
+
 mod learning;
 
 mod regions;
@@ -49,6 +51,9 @@ pub(super) fn resolve(file: File, directory: &Path) -> Result<Config, Invalid> {
         file.routes.iter().map(|route| route.name.as_str()),
     )?;
     weights(&file.regions)?;
+    dns::region_addresses(&file.regions)?;
+    let dns = file.dns.map(|dns| dns::dns(dns, &file.regions, directory));
+    let dns = dns.transpose().map_err(|e| e.within("dns"))?;
     let regions = regions(&file.regions, &file.region)?;
     let upstreams: Vec<UpstreamConfig> = file
         .upstreams
@@ -177,6 +182,7 @@ pub(super) fn resolve(file: File, directory: &Path) -> Result<Config, Invalid> {
             .collect(),
         asset_server,
         regions,
+        dns,
         upstreams,
         routes,
         drain_timeout: file.drain_timeout.get(),

@@ -8,9 +8,9 @@ const EXAMPLE: &str = include_str!("../../config/gateway.example.yaml");
 const MINIMAL: &str = r#"
 region: ams3
 regions:
-  - {name: nyc3, address: "https://nyc3.edge.example.com", public_url: "https://nyc3.edge.example.com"}
-  - {name: ams3}
-  - {name: sgp1, address: "https://sgp1.edge.example.com"}
+  - {name: nyc3, address: "https://nyc3.edge.example.com", public_url: "https://nyc3.edge.example.com", addresses: [192.0.2.10]}
+  - {name: ams3, addresses: [192.0.2.20]}
+  - {name: sgp1, address: "https://sgp1.edge.example.com", addresses: [192.0.2.30]}
 listeners:
   - {name: https, address: "0.0.0.0:8443", tls: [{certificate: tls/edge.pem, key: tls/edge.key}]}
 asset_server:
@@ -19,6 +19,13 @@ asset_server:
       - path: /assets/
         origin:
           s3: {endpoint: "https://ams3.digitaloceanspaces.com", bucket: example-assets, credentials: {file: /run/secrets/spaces}}
+dns:
+  listen: ["0.0.0.0:5353"]
+  zones:
+    - name: edge.example.com
+      name_servers: [{name: ns1, region: nyc3}, {name: ns2, region: ams3}]
+      steered: [{name: "@"}]
+      records: [{name: www, type: CNAME, values: ["@"]}]
 upstreams:
   jobs: {regions: [nyc3], health_check: {}}
 routes:

@@ -2,7 +2,7 @@
 //! an operator would write it.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -17,6 +17,11 @@ pub(super) struct Plan<'a> {
     /// What all regions listen on together.
     pub(super) global_http: SocketAddr,
     pub(super) global_https: SocketAddr,
+    /// What all regions answer DNS at, and the name that they answer.
+    pub(super) dns: SocketAddr,
+    pub(super) dns_name: &'a str,
+    /// Every region's address, as DNS answers it.
+    pub(super) addresses: &'a [IpAddr],
     /// Every region's name, and its address as seen from this one.
     pub(super) regions: &'a [(String, SocketAddr)],
     pub(super) tls: &'a TlsFile,
@@ -41,7 +46,12 @@ pub(super) fn write(plan: &Plan<'_>, path: &Path) -> std::io::Result<()> {
     let regions: Vec<_> = plan
         .regions
         .iter()
-        .map(|(name, address)| json!({"name": name, "address": format!("http://{address}")}))
+        .zip(plan.addresses)
+        .map(|((name, address), own)| json!({"name": name, "address": format!("http://{address}"), "addresses": [own]}))
+        .collect();
+    let name_servers: Vec<_> = (1..)
+        .zip(plan.regions)
+        .map(|(nth, (region, _))| json!({"name": format!("ns{nth}"), "region": region}))
         .collect();
     let purge_peers: Vec<_> = plan
         .purge_peers
@@ -67,14 +77,30 @@ pub(super) fn write(plan: &Plan<'_>, path: &Path) -> std::io::Result<()> {
     ]
     .into();
     let listener = |name: &str, address: SocketAddr, tls: &[&TlsFile]| json!({"name": name, "address": address, "share_port": true, "tls": tls});
+    let mut listeners = vec![
+        listener("own", plan.http, &[]),
+        listener("global-http", plan.global_http, &[]),
+        listener("global-https", plan.global_https, &[plan.tls]),
+    ];
+    // What DNS answers leads somewhere: to this region, at the global ports. Only Linux has all of 127.0.0.0/8.
+    let own = plan
+        .regions
+        .iter()
+        .position(|(name, _)| name == plan.region);
+    let own = own.and_then(|at| plan.addresses.get(at));
+    if let Some(own) = own.filter(|_| cfg!(target_os = "linux")) {
+        let at = |global: SocketAddr| SocketAddr::new(*own, global.port());
+        listeners.push(listener("steered-http", at(plan.global_http), &[]));
+        listeners.push(listener(
+            "steered-https",
+            at(plan.global_https),
+            &[plan.tls],
+        ));
+    }
     let configuration = json!({
         "region": plan.region,
         "regions": regions,
-        "listeners": [
-            listener("own", plan.http, &[]),
-            listener("global-http", plan.global_http, &[]),
-            listener("global-https", plan.global_https, &[plan.tls]),
-        ],
+        "listeners": listeners,
         "admin": {"address": plan.admin, "token": {"file": plan.admin_token}},
         // A client on loopback may say where it is; other regions connect from loopback, too.
         "trusted_proxies": ["127.0.0.0/8"],
@@ -94,6 +120,17 @@ pub(super) fn write(plan: &Plan<'_>, path: &Path) -> std::io::Result<()> {
                 "token": {"file": plan.admin_token},
             },
         }},
+        "dns": {
+            "listen": [plan.dns],
+            "share_port": true,
+            "rate_limit": {"exempt": ["127.0.0.0/8"]},
+            "zones": [{
+                "name": plan.dns_name,
+                "name_servers": name_servers,
+                "steered": [{"name": "@", "ttl": "5s", "alpn": ["h2", "http/1.1"]}],
+                "records": [{"name": "www", "type": "CNAME", "values": ["@"]}],
+            }],
+        },
         "upstreams": upstreams,
         "routes": [
             {"name": "assets", "match": {"path": {"prefix": "/assets/"}}, "action": "assets"},

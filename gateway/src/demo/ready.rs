@@ -14,8 +14,8 @@ pub struct Ready {
     pub ca: String,
     /// The regions.
     pub regions: Vec<ReadyRegion>,
-    /// The authoritative DNS; `null` while the gateway has none.
-    pub dns: Option<Dns>,
+    /// The authoritative DNS.
+    pub dns: Dns,
     /// The S3 store.
     pub s3: S3,
     /// The compute cluster.
@@ -105,6 +105,11 @@ impl Ready {
             self.s3.endpoint, self.s3.bucket
         );
         let _ = writeln!(page, "Compute     {}", self.compute);
+        let _ = writeln!(
+            page,
+            "DNS         {}  name {}",
+            self.dns.address, self.dns.name
+        );
         let _ = writeln!(page, "Dashboard   {}", self.dashboard);
         let _ = writeln!(page, "Admin token {}", self.admin_token);
         let sample = self.samples.first().map_or("/", String::as_str);
@@ -187,6 +192,19 @@ impl Ready {
                 page,
                 "   {binary} {order} --admin {} --token-file {}",
                 self.regions[1].admin, self.admin_token
+            );
+        }
+        let (server, port) = self.dns.address.rsplit_once(':').unwrap_or_default();
+        let _ = writeln!(
+            page,
+            "\n8. DNS leads resolvers of three continents to three regions: 127.0.0.11 is {}, .12 {}, .13 {}.",
+            self.regions[0].name, self.regions[1].name, self.regions[2].name
+        );
+        for (city, ip) in CLIENTS {
+            let _ = writeln!(
+                page,
+                "   dig @{server} -p {port} {} +subnet={ip}/24 +short  # {city}",
+                self.dns.name
             );
         }
         let _ = writeln!(page, "\nCtrl-C ends everything and leaves nothing behind.");

@@ -1,7 +1,7 @@
 //! Starts the whole demo, and ends it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::compute::{Compute, ComputeOptions};
 use super::configuration::{self, Plan};
 use super::distance::{DistanceRelay, round_trip_between};
 use super::port::HeldPort;
-use super::ready::{Ready, ReadyRegion, S3, Urls};
+use super::ready::{Dns, Ready, ReadyRegion, S3, Urls};
 use super::region_process::RegionProcess;
 use super::s3_store::S3Store;
 use super::samples::{self, Extent, Sample};
@@ -21,6 +21,16 @@ use super::whoami::Whoami;
 
 /// The demo's regions. Store and compute cluster stand in the first.
 pub(super) const REGIONS: [&str; 3] = ["nyc3", "ams3", "sgp1"];
+
+/// The name that the demo's DNS answers.
+const DNS_NAME: &str = "edge.test";
+
+/// The regions' addresses in its answers: all of them loopback, so that they lead somewhere.
+const ADDRESSES: [IpAddr; 3] = [loopback(11), loopback(12), loopback(13)];
+
+const fn loopback(last: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(127, 0, 0, last))
+}
 
 /// What the store gives to one stream, in bytes a second; real ones give tens of megabytes.
 const STREAM_RATE: NonZeroU64 = NonZeroU64::new(40_000_000).expect("it is not zero");
@@ -53,6 +63,7 @@ pub struct World {
     /// What is in the bucket.
     pub samples: Vec<Sample>,
     global: (SocketAddr, SocketAddr),
+    dns: SocketAddr,
     certificate: Certificate,
     _ports: Vec<HeldPort>,
     _relays: Vec<DistanceRelay>,
@@ -94,6 +105,8 @@ impl World {
             .iter()
             .map(|_| Ok((ports.take()?, ports.take()?)))
             .collect::<Result<_, StartError>>()?;
+
+        let dns = ports.take_for_datagrams()?;
 
         std::fs::create_dir(at("store"))?;
         let stream_rate = options.distance.then_some(STREAM_RATE);
@@ -150,6 +163,9 @@ impl World {
                 admin: own[from].1,
                 global_http: global.0,
                 global_https: global.1,
+                dns,
+                dns_name: DNS_NAME,
+                addresses: &ADDRESSES,
                 regions: &seen,
                 tls: &certificate.served,
                 s3_endpoint: format!("http://{store_address}"),
@@ -191,6 +207,7 @@ impl World {
             regions,
             samples,
             global,
+            dns,
             certificate,
             _ports: ports.held,
             _relays: relays,
@@ -214,7 +231,10 @@ impl World {
             },
             ca: self.certificate.authority.display().to_string(),
             regions: self.regions.iter().map(region).collect(),
-            dns: None,
+            dns: Dns {
+                address: self.dns.to_string(),
+                name: DNS_NAME.to_owned(),
+            },
             s3: S3 {
                 endpoint: self.store.endpoint(),
                 bucket: self.store.bucket().to_owned(),
@@ -259,6 +279,22 @@ struct Ports {
 }
 
 impl Ports {
+    /// A port that is free for datagrams, too.
+    fn take_for_datagrams(&mut self) -> Result<SocketAddr, StartError> {
+        loop {
+            let address = self.take()?;
+            match std::net::UdpSocket::bind(address) {
+                Ok(_) => return Ok(address),
+                Err(_) if self.next == 0 => {}
+                Err(_) => {
+                    return Err(StartError::Port {
+                        port: address.port(),
+                    });
+                }
+            }
+        }
+    }
+
     fn take(&mut self) -> Result<SocketAddr, StartError> {
         let port = self.next;
         if port != 0 {

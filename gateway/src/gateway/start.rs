@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use super::{Assets, Edge, balance, reload};
 use crate::admission::Admission;
 use crate::config::{AssetServerConfig, Config};
+use crate::dns::{Challenges, DnsServer, ServeError, Serving};
 use crate::forward::Mesh;
 use crate::learning::{self, Learning};
 use crate::metrics::{self, Metrics};
@@ -62,6 +63,9 @@ pub enum StartError {
         "state_directory: {0}; without it a drained region could get users: mend the file, or remove it"
     )]
     State(#[from] StoreError),
+    /// DNS cannot be served.
+    #[error(transparent)]
+    Dns(#[from] ServeError),
     /// Two metrics have one name.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -77,11 +81,12 @@ pub struct Gateway {
     pub admin: SocketAddr,
     drain_timeout: Duration,
     _geo_watcher: Option<geo_db::Watcher>,
+    dns: Option<Serving>,
 }
 
 impl Gateway {
     /// Binds every address, starts what runs in the background and begins to serve.
-    pub async fn start(config: Config) -> Result<Self, StartError> {
+    pub async fn start(mut config: Config) -> Result<Self, StartError> {
         let registry = Registry::new();
         let drain = Drain::new();
         let metrics = Metrics::register(&registry, &config.regions)?;
@@ -111,6 +116,9 @@ impl Gateway {
             listeners.push(listener);
         }
         let admin_socket = listener::bind(config.admin, false)?;
+        let dns = config.dns.take();
+        let dns = dns.map(|dns| DnsServer::bind(dns, config.workers, &config.regions, &registry));
+        let dns = dns.transpose()?;
 
         let roots = roots(&config.certificate_authorities)
             .map_err(|(file, source)| StartError::Roots { file, source })?;
@@ -156,6 +164,7 @@ impl Gateway {
                 retry_budget: RetryBudget::new(),
             },
             assets,
+            dns_challenges: Challenges::default(),
             settings: ArcSwap::from_pointee(settings),
             admission,
             fixed: config.fixed,
@@ -171,7 +180,8 @@ impl Gateway {
                 drain.clone(),
             ));
         }
-        let gateway = Self {
+        let dns_addresses: Vec<_> = dns.iter().flat_map(|dns| dns.addresses.clone()).collect();
+        let mut gateway = Self {
             listeners: config
                 .listeners
                 .iter()
@@ -179,6 +189,11 @@ impl Gateway {
                 .filter_map(|(file, listener)| {
                     Some((file.name.clone(), listener.local_addr().ok()?))
                 })
+                .chain(
+                    dns_addresses
+                        .into_iter()
+                        .map(|address| ("dns".to_owned(), address)),
+                )
                 .collect(),
             admin: admin_socket.local_addr().map_err(|source| BindError {
                 address: config.admin,
@@ -186,11 +201,13 @@ impl Gateway {
             })?,
             drain_timeout: config.drain_timeout,
             _geo_watcher: geo_watcher,
+            dns: None,
             edge,
         };
         gateway
             .serve(listeners, admin_socket, config.admin_token)
             .await;
+        gateway.dns = dns.map(|dns| dns.serve(&gateway.edge));
         Ok(gateway)
     }
 

@@ -41,6 +41,11 @@ pub enum Status {
 }
 
 impl Status {
+    /// Whether a region can be given requests.
+    pub fn is_usable(self) -> bool {
+        matches!(self, Self::Unknown | Self::Up)
+    }
+
     /// The word for logs, metrics and the admin API.
     pub fn as_str(self) -> &'static str {
         match self {

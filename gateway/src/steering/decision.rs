@@ -111,6 +111,8 @@ pub struct Decision {
     pub group: ClientGroup,
     /// Where it would be answered now if every region had room: whose demand it is part of.
     pub home: Option<RegionIndex>,
+    /// Whether other networks (/24, or /48 for IPv6) of the same place may be answered otherwise.
+    pub is_by_network: bool,
 }
 
 impl Decision {

@@ -55,6 +55,12 @@ fn candidate(decision: &Decision, sources: &Sources, margin_ms: f32) -> Option<u
         .map(|(at, _)| at)
 }
 
+/// Whether this client's network is one that explores now and then: the answer for it then depends on the
+/// network, not only on the place.
+pub fn may_explore(decision: &Decision, sources: &Sources, exploration: Exploration) -> bool {
+    exploration.share > 0.0 && candidate(decision, sources, exploration.margin_ms).is_some()
+}
+
 /// Moves the candidate to the front if it is this client's turn: a hash of prefix and time slot, so that
 /// all connections of a client go the same way for a while, and nobody else has to agree on it. `now` is
 /// in seconds since 1970; regions whose clocks differ by seconds agree but for the edge of a slot.

@@ -56,6 +56,11 @@ impl Preferences {
         });
     }
 
+    /// Whether a client's network decides on its group, not only its country.
+    pub fn are_by_network(&self) -> bool {
+        self.0.iter().any(|group| !group.networks.is_empty())
+    }
+
     /// The list for a client.
     pub fn of(&self, client: IpAddr, location: &Location) -> Option<&Preference> {
         let client = client.to_canonical();

@@ -52,8 +52,13 @@ impl Standing {
         preference: Self::NOT_LISTED,
     };
 
+    /// Whether some of its users go elsewhere: which ones is a matter of their network.
+    pub fn takes_a_part(&self) -> bool {
+        self.has_upstream && self.is_resident && self.quota() * self.spill.share < 1.0
+    }
+
     /// The part of its users that it gets if it has room.
-    fn quota(&self) -> f32 {
+    pub(crate) fn quota(&self) -> f32 {
         self.share.min(self.weight)
     }
 }
@@ -136,6 +141,7 @@ pub fn rank(
         places,
         ideal: ideal.map(|(_, region)| region),
         home,
+        is_by_network: false,
         group: ClientGroup::of(None),
     }
 }

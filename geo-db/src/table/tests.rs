@@ -92,3 +92,31 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    /// The prefix around a key holds its value everywhere, and the one a bit shorter does not, or would be all.
+    #[test]
+    fn the_prefix_of_a_key_is_the_widest_with_its_value(
+        spans in proptest::collection::vec((any::<u32>(), 0_u32..1 << 28, 0_u32..3), 0..12),
+        key in any::<u32>(),
+    ) {
+        let spans = spans.into_iter().map(|(start, size, value)| span(start, start.saturating_add(size), value));
+        let flat = flatten(spans.collect());
+        let table = Table::new(&flat);
+        let interval = table.interval(key);
+        prop_assert_eq!(interval.value, table.get(key));
+        let length = u32::from(interval.prefix_len(key));
+        let bounds = |length: u32| {
+            let behind = u32::MAX.checked_shr(length).unwrap_or(0);
+            (key & !behind, key | behind)
+        };
+        let is_inside = |(first, last): (u32, u32)| {
+            interval.before.is_none_or(|before| before < first) && interval.after.is_none_or(|after| after > last)
+        };
+        prop_assert!(is_inside(bounds(length)));
+        prop_assert!(length == 0 || !is_inside(bounds(length - 1)));
+        let (first, last) = bounds(length);
+        prop_assert_eq!(table.get(first), interval.value);
+        prop_assert_eq!(table.get(last), interval.value);
+    }
+}
