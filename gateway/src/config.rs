@@ -22,12 +22,13 @@ use serving::telemetry::LogFile;
 
 pub use self::file::{
     ActionFile, AdminFile, AssetServerFile, File, GeoFile, HealthCheckFile, LimitsFile,
-    ListenerFile, LocationFile, MatchFile, PathFile, RegionCheckFile, RegionFile, RouteFile,
+    ListenerFile, LocationFile, MatchFile, MeshFile, PathFile, RegionCheckFile, RegionFile, RouteFile,
     SteeringFile, TimeoutsFile, UpstreamFile,
 };
 pub use self::fixed::Fixed;
 use crate::client_addr::TrustedProxies;
 use crate::gateway::RegionCheck;
+use crate::mesh::{KeyFiles, LinkTimeouts};
 use crate::region::{HealthPolicy, MAX_REGIONS, RegionSet};
 use crate::route::{Matcher, SteeringMode};
 use crate::upstream::{HealthCheck, Timeouts};
@@ -51,6 +52,8 @@ pub struct Config {
     pub trusted_proxies: TrustedProxies,
     /// Where other regions' requests come from.
     pub peers: TrustedProxies,
+    /// Links between regions that prove who they are.
+    pub mesh: Option<MeshConfig>,
     /// Where addresses are.
     pub geo: geo_db::Sources,
     /// When a region counts as down or up.
@@ -58,7 +61,7 @@ pub struct Config {
     /// How often regions ask each other.
     pub health_check: RegionCheck,
     /// Timers of carried requests.
-    pub mesh_timeouts: Timeouts,
+    pub link_timeouts: LinkTimeouts,
     /// Requests inside at once.
     pub requests_in_flight: usize,
     /// What one connection may ask.
@@ -90,6 +93,21 @@ pub struct ListenerConfig {
     pub tls: Vec<TlsFile>,
     /// The PROXY protocol.
     pub proxy_protocol: ProxyProtocol,
+}
+
+/// Links between regions that prove who they are.
+#[derive(Debug)]
+pub struct MeshConfig {
+    /// Address that the other regions connect to.
+    pub listen: SocketAddr,
+    /// Whether other processes may listen there, too.
+    pub share_port: bool,
+    /// Certificate, key and authorities.
+    pub keys: KeyFiles,
+    /// Mesh listeners of this region's other gateways, `host:port`.
+    pub siblings: Vec<String>,
+    /// Whether third regions may carry.
+    pub relay: bool,
 }
 
 /// Where assets come from.

@@ -19,7 +19,6 @@ pub use self::start::{Gateway, StartError};
 use crate::admission::Admission;
 use crate::client_addr::TrustedProxies;
 use crate::config::Fixed;
-use crate::forward::Mesh;
 use crate::mesh;
 use crate::metrics::Metrics;
 use crate::region::{HealthPolicy, Hearsay, MAX_REGIONS, RegionIndex, RegionSet, Status};
@@ -43,8 +42,8 @@ pub struct Edge {
     pub hearsay: Hearsay,
     /// What other regions say of themselves and of each other.
     pub state: mesh::State,
-    /// Connections to other regions.
-    pub mesh: Mesh,
+    /// Links to other regions.
+    pub mesh: mesh::Links,
     /// The asset server, if there is one.
     pub assets: Option<Assets>,
     /// What may change while we run.

@@ -14,6 +14,7 @@ use prometheus::{
 };
 
 use crate::admission::Admission;
+use crate::mesh;
 use crate::region::{HealthPolicy, Region, RegionIndex, RegionSet, Status};
 
 /// Seconds: a memory hit takes a tenth of a millisecond, an ocean a quarter of a second, an upload minutes.
@@ -30,6 +31,8 @@ pub struct Metrics {
     pub retries: IntCounter,
     /// Configuration files taken over.
     pub reloads_applied: IntCounter,
+    /// What the mesh counts.
+    pub mesh: mesh::Metrics,
     /// Configuration files refused; the running configuration stays.
     pub reloads_refused: IntCounter,
     requests: IntCounterVec,
@@ -93,6 +96,7 @@ impl Metrics {
                 .collect()
         };
         Ok(Self {
+            mesh: mesh::Metrics::register(registry, regions)?,
             retries: add(
                 registry,
                 IntCounter::new(

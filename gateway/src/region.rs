@@ -49,8 +49,10 @@ pub struct Region {
     pub header: HeaderValue,
     /// Where it stands.
     pub point: Point,
-    /// How other regions reach it. Only our own may have none.
+    /// How other regions reach it over a plain link. Only our own may have neither this nor `mesh`.
     pub address: Option<Address>,
+    /// How other regions reach its mesh listener: host and port.
+    pub mesh: Option<Authority>,
     /// How clients reach it without steering, for redirects: scheme and host.
     pub public_url: Option<String>,
     health: ArcSwap<Health>,
@@ -62,6 +64,7 @@ impl Region {
         name: RegionSlug,
         point: Point,
         address: Option<Address>,
+        mesh: Option<Authority>,
         public_url: Option<String>,
     ) -> Self {
         Self {
@@ -70,6 +73,7 @@ impl Region {
                 .unwrap_or_else(|_| HeaderValue::from_static("unnamed")),
             point,
             address,
+            mesh,
             public_url,
             health: ArcSwap::from_pointee(Health::unknown()),
         }

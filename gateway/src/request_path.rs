@@ -17,11 +17,14 @@ use serving::listener::Peer;
 use serving::problem::Problem;
 
 use crate::access_log::{Record, Recorded};
+use crate::client_addr::carried_client;
 use crate::error::{Error, Verdict};
-use crate::forward::{CARRIED_HOPS, Forwarded, Outgoing, ResponseBody, to_region, to_upstream};
+use crate::forward::{
+    CARRIED_HOPS, CARRIED_TO, Forwarded, Outgoing, ResponseBody, to_upstream,
+};
 use crate::gateway::{Assets, Edge, Settings};
 use crate::mesh;
-use crate::region::{HEALTH_PATH, Observation, Region};
+use crate::region::{HEALTH_PATH, Region, RegionIndex};
 use crate::request_id::{self, REQUEST_ID};
 use crate::rescue;
 use crate::route::{Action, Route, SteeringMode};
@@ -47,28 +50,46 @@ pub async fn respond(
     let ip = peer.address.ip();
 
     // Trusted-proxy rules fix the one address that logs, limits and steering believe.
-    let from_region = settings.peers.contains(ip);
-    let client = settings.trusted_proxies.client(ip, &request.parts.headers);
+    // A region is who its certificate names, else who comes from a listed network.
+    let region = peer
+        .client
+        .and_then(|client| u8::try_from(client.0).ok())
+        .map(RegionIndex);
+    let from_region = region.is_some() || settings.peers.contains(ip);
+    let hops = if from_region { hops(&request.parts) } else { 0 };
+    let carried = carried_client(&request.parts.headers).filter(|_| region.is_some() && hops > 0);
+    let client =
+        carried.unwrap_or_else(|| settings.trusted_proxies.client(ip, &request.parts.headers));
     let trusted = from_region || settings.trusted_proxies.contains(ip);
     let id = request_id::of(&request.parts.headers, trusted);
 
     // From here on every request leaves a line in the log, however it ends.
     let mut record = Record::new(start, id, client, edge.regions.own_index());
-    let hops = if from_region { hops(&request.parts) } else { 0 };
     record.tls = if hops > 0 {
         Forwarded::carried_tls(&request.parts.headers)
     } else {
         peer.tls
     };
 
-    record.is_check = from_region && request.parts.uri.path() == HEALTH_PATH;
+    let path = request.parts.uri.path();
+    record.is_check = from_region && (path == mesh::EXCHANGE_PATH || path == HEALTH_PATH);
+    let from = From { region, hops };
 
     // From here down anything may fail; from here up there is always a response.
     let answered =
-        rescue::from_panic(answer(&edge, &settings, &mut request, hops, &mut record)).await;
+        rescue::from_panic(answer(&edge, &settings, &mut request, from, &mut record)).await;
     let response = answered.unwrap_or_else(|error| problem(&edge, &error, &mut record));
     record.take_from(request.parts);
     finish(edge, response, record)
+}
+
+/// The region that sent a request, if one did.
+#[derive(Clone, Copy)]
+struct From {
+    /// Which, where its certificate says so.
+    region: Option<RegionIndex>,
+    /// How often the request has been carried.
+    hops: u8,
 }
 
 /// From admission to the first byte of the answer.
@@ -76,21 +97,28 @@ async fn answer(
     edge: &Edge,
     settings: &Settings,
     request: &mut Outgoing,
-    hops: u8,
+    from: From,
     record: &mut Record,
 ) -> Result<Response<ResponseBody>, Error> {
+    let hops = from.hops;
+    // What regions tell each other is never refused for want of room.
+    if record.is_check {
+        return Ok(Box::pin(mesh::answer(edge, from.region, request)).await);
+    }
     // May this request enter?
     record.permit = Some(edge.admission.enter()?);
     if hops > MAX_HOPS {
         return Err(Error::Loop);
     }
 
+    // Is it for another region, which the sender cannot reach, or not as quickly?
+    record.host = host(&request.parts, hops > 0)?;
+    if let Some(to) = destination(edge, from, &request.parts)? {
+        return Box::pin(relay(edge, to, hops, request, record)).await;
+    }
+
     // Host, path, method, headers -> route.
     let parts = &request.parts;
-    record.host = host(parts, hops > 0)?;
-    if record.is_check {
-        return Ok(own_record(edge));
-    }
     let name = without_port(record.host.to_str().map_err(|_| Error::InvalidHost)?);
     let route = settings
         .routes
@@ -154,32 +182,48 @@ async fn serve_elsewhere(
             }
             edge.metrics.retries.inc();
         }
-        match to_region(
-            &edge.mesh,
-            region,
-            FIRST_HOP,
-            request,
-            &forwarded,
-            &edge.drain,
-        )
-        .await
-        {
+        match mesh::carry(edge, place.region, FIRST_HOP, request, &forwarded).await {
             Ok(response) => {
                 record.region = place.region;
                 return Ok(response);
             }
             Err(error) => {
                 tracing::info!(region = %region.name, %error, "could not carry a request");
-                let seen = match error {
-                    Error::Connect(_) => Observation::Unreachable,
-                    _ => Observation::Failed,
-                };
-                region.observe(seen, Instant::now(), &edge.health_policy);
+                if let Some(seen) = mesh::observed(edge, place.region, &error) {
+                    region.observe(seen, Instant::now(), &edge.health_policy);
+                }
                 failure = error;
             }
         }
     }
     Err(failure)
+}
+
+/// The region that a carried request is for, if that is not ours.
+fn destination(edge: &Edge, from: From, parts: &Parts) -> Result<Option<RegionIndex>, Error> {
+    let named = parts.headers.get(CARRIED_TO);
+    let Some(named) = named.filter(|_| from.region.is_some() && from.hops > 0) else {
+        return Ok(None);
+    };
+    let named = named.to_str().ok().and_then(|name| edge.regions.find(name));
+    let to = named.ok_or(Error::NoUsableRegion)?;
+    Ok(Some(to).filter(|to| *to != edge.regions.own_index()))
+}
+
+/// We are the third region on the way from one to another.
+async fn relay(
+    edge: &Edge,
+    to: RegionIndex,
+    hops: u8,
+    request: &mut Outgoing,
+    record: &mut Record,
+) -> Result<Response<ResponseBody>, Error> {
+    let forwarded = forwarded(edge, record);
+    if forwarded.has_passed(&request.parts.headers) {
+        return Err(Error::Loop);
+    }
+    record.region = to;
+    Ok(mesh::relay(edge, to, hops.saturating_add(1), request, &forwarded).await)
 }
 
 /// The last step: this region answers.
@@ -349,29 +393,6 @@ fn redirect(status: StatusCode, to: &str, parts: &Parts) -> Result<Response<Resp
         HeaderValue::try_from(location).map_err(|_| Error::InvalidHost)?,
     );
     Ok(response)
-}
-
-fn own_record(edge: &Edge) -> Response<ResponseBody> {
-    let now = Instant::now();
-    let shares = edge.regions.iter().map(|(_, region)| {
-        (
-            region.name.to_string(),
-            region.health().share(now, &edge.health_policy),
-        )
-    });
-    let record = mesh::Record {
-        region: edge.regions.own().name.to_string(),
-        instance: edge.state.instance.id(),
-        version: edge.state.instance.next_version(),
-        draining: edge.drain.has_started(),
-        shares: shares.collect(),
-    };
-    let body = serde_json::to_vec(&record).unwrap_or_default();
-    fixed(
-        StatusCode::OK,
-        &HeaderValue::from_static("application/json"),
-        &body.into(),
-    )
 }
 
 /// `Server-Timing` (W3C Server Timing, section 2) in milliseconds: the whole of it here, and the part of

@@ -1,5 +1,7 @@
 //! From what is written to what it means. Every fault names the key that it is at.
 
+mod mesh;
+
 mod regions;
 
 mod routes;
@@ -13,6 +15,7 @@ use std::time::Duration;
 use serving::config::Invalid;
 use serving::listener::{HttpLimits, TlsFile};
 
+use self::mesh::mesh;
 use self::regions::regions;
 use self::routes::{action, matcher};
 use self::upstreams::{timeouts, upstream};
@@ -21,6 +24,7 @@ use super::fixed::Fixed;
 use super::{AssetServerConfig, Config, ListenerConfig, RouteConfig, UpstreamConfig};
 use crate::client_addr::TrustedProxies;
 use crate::gateway::RegionCheck;
+use crate::mesh::LinkTimeouts;
 use crate::region::HealthPolicy;
 
 pub(super) fn resolve(file: File, directory: &Path) -> Result<Config, Invalid> {
@@ -40,7 +44,7 @@ pub(super) fn resolve(file: File, directory: &Path) -> Result<Config, Invalid> {
         "name",
         file.routes.iter().map(|route| route.name.as_str()),
     )?;
-    let regions = regions(&file.regions, &file.region)?;
+    let regions = regions(&file.regions, &file.region, file.mesh.is_some())?;
     let upstreams: Vec<UpstreamConfig> = file
         .upstreams
         .iter()
@@ -96,8 +100,11 @@ pub(super) fn resolve(file: File, directory: &Path) -> Result<Config, Invalid> {
     if file.listeners.is_empty() {
         return Err(Invalid::new("listeners", "at least one listener is needed"));
     }
+    let link = timeouts(file.steering.timeouts);
+    let mesh = file.mesh.map(|mesh| self::mesh(mesh, directory)).transpose()?;
     Ok(Config {
         regions,
+        mesh,
         listeners: file
             .listeners
             .into_iter()
@@ -119,7 +126,11 @@ pub(super) fn resolve(file: File, directory: &Path) -> Result<Config, Invalid> {
             interval: positive("steering.health_check.interval", check.interval)?,
             timeout: check.timeout.get(),
         },
-        mesh_timeouts: timeouts(file.steering.timeouts),
+        link_timeouts: LinkTimeouts {
+            connect: link.connect,
+            first_byte: link.first_byte,
+            idle: link.idle,
+        },
         requests_in_flight: file.limits.requests_in_flight,
         http_limits: http_limits(file.limits)?,
         certificate_authorities: file

@@ -10,17 +10,16 @@ use geo_db::{CostTable, GeoDb};
 use prometheus::Registry;
 use serving::drain::Drain;
 use serving::listener::{
-    self, BindError, Certificates, Listener, Metrics as ListenerMetrics, TlsError,
+    self, BindError, Certificates, Listener, Metrics as ListenerMetrics, MutualTls, TlsError,
 };
 use tokio::net::TcpListener;
 
 use super::{Assets, Edge, reload};
 use crate::admission::Admission;
-use crate::config::{AssetServerConfig, Config};
-use crate::forward::Mesh;
+use crate::config::{AssetServerConfig, Config, MeshConfig};
 use crate::metrics::{self, Metrics};
 use crate::region::{self, Hearsay};
-use crate::upstream::{self, Balance, RetryBudget, client, roots};
+use crate::upstream::{self, Balance, roots};
 use crate::{admin, mesh, request_path};
 
 /// Why a gateway could not start.
@@ -37,6 +36,9 @@ pub enum StartError {
         /// The reason.
         source: TlsError,
     },
+    /// The key material of the mesh cannot be used.
+    #[error("mesh: {0}")]
+    Mesh(#[from] mesh::KeysError),
     /// A file with certificate authorities cannot be loaded.
     #[error("certificate authorities: {file}: {source}")]
     Roots {
@@ -102,6 +104,11 @@ impl Gateway {
                 .with_limits(config.http_limits);
             listeners.push(listener);
         }
+        let mesh = config
+            .mesh
+            .as_ref()
+            .map(|file| open_mesh(file, &config))
+            .transpose()?;
         let admin_socket = listener::bind(config.admin, false)?;
 
         let roots = roots(&config.certificate_authorities)
@@ -121,7 +128,6 @@ impl Gateway {
             .watch()
             .inspect_err(|error| tracing::warn!(%error, "geo data will not be reloaded"))
             .ok();
-        let timeouts = config.mesh_timeouts;
         let admission = Admission::new(config.requests_in_flight);
         metrics::register_pulled(&registry, &admission, &geo)?;
         let edge = Arc::new(Edge {
@@ -131,13 +137,14 @@ impl Gateway {
             health_check: config.health_check,
             hearsay: Hearsay::new(Instant::now()),
             state: mesh::State::new(mesh::Instance::started_now()),
-            mesh: Mesh {
-                http2: client(true, timeouts.connect, &roots),
-                http1: client(false, timeouts.connect, &roots),
-                first_byte: timeouts.first_byte,
-                idle: timeouts.idle,
-                retry_budget: RetryBudget::new(),
-            },
+            mesh: mesh::Links::new(
+                &config.regions,
+                mesh.as_ref().map(|mesh| &mesh.keys),
+                config.link_timeouts,
+                &roots,
+                config.mesh.as_ref().is_some_and(|mesh| mesh.relay),
+                |region| metrics.mesh.carried(region),
+            ),
             assets,
             settings: ArcSwap::from_pointee(settings),
             admission,
@@ -154,14 +161,27 @@ impl Gateway {
                 drain.clone(),
             ));
         }
+        let mut siblings = Vec::new();
+        let mut names: Vec<String> = config
+            .listeners
+            .iter()
+            .map(|file| file.name.clone())
+            .collect();
+        if let (Some(mesh), Some(file)) = (mesh, config.mesh) {
+            edge.metrics.mesh.keys(&mesh.keys);
+            let listener = Listener::new(mesh.socket, listener_metrics("mesh"))
+                .with_mutual_tls(mesh.tls.clone())
+                .with_limits(config.http_limits);
+            listeners.push(listener);
+            names.push("mesh".into());
+            siblings = file.siblings;
+            drain.spawn(reload::mesh_keys(edge.clone(), file.keys, mesh.tls));
+        }
         let gateway = Self {
-            listeners: config
-                .listeners
-                .iter()
+            listeners: names
+                .into_iter()
                 .zip(&listeners)
-                .filter_map(|(file, listener)| {
-                    Some((file.name.clone(), listener.local_addr().ok()?))
-                })
+                .filter_map(|(name, listener)| Some((name, listener.local_addr().ok()?)))
                 .collect(),
             admin: admin_socket.local_addr().map_err(|source| BindError {
                 address: config.admin,
@@ -172,7 +192,7 @@ impl Gateway {
             edge,
         };
         gateway
-            .serve(listeners, admin_socket, config.admin_token)
+            .serve(listeners, admin_socket, config.admin_token, siblings)
             .await;
         Ok(gateway)
     }
@@ -182,6 +202,7 @@ impl Gateway {
         listeners: Vec<Listener>,
         admin_socket: TcpListener,
         token: Option<serving::secret::Secret>,
+        siblings: Vec<String>,
     ) {
         let edge = &self.edge;
         // Who is alive is known before the first request is steered.
@@ -193,6 +214,9 @@ impl Gateway {
                 index,
                 edge.drain.clone(),
             ));
+        }
+        if !siblings.is_empty() {
+            tokio::spawn(mesh::run_siblings(edge.clone(), siblings));
         }
         for listener in listeners {
             let edge = edge.clone();
@@ -221,4 +245,23 @@ impl Gateway {
         }
         cut
     }
+}
+
+/// The mesh before anything is built on it.
+struct OpenMesh {
+    socket: TcpListener,
+    keys: mesh::Keys,
+    tls: Arc<MutualTls>,
+}
+
+fn open_mesh(file: &MeshConfig, config: &Config) -> Result<OpenMesh, StartError> {
+    let keys = mesh::Keys::load(&file.keys, config.regions.own().name.as_str())?;
+    if let Some(reason) = &keys.trouble {
+        tracing::error!(%reason, "other regions will not take this region's certificate");
+    }
+    Ok(OpenMesh {
+        socket: listener::bind(file.listen, file.share_port)?,
+        tls: keys.acceptor(&config.regions),
+        keys,
+    })
 }
