@@ -1,5 +1,7 @@
 //! The private listener: liveness, readiness, metrics, the dashboard, and JSON under `/api/v1/`.
 
+mod mesh;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -30,6 +32,7 @@ pub fn router(edge: &Arc<Edge>, token: Option<Secret>) -> Router {
             get(|| async { Html(include_str!("admin/dashboard.html")) }),
         )
         .route("/api/v1/regions", get(regions))
+        .route("/api/v1/mesh", get(mesh::view))
         .route("/api/v1/explain", get(explain_client))
         .route("/api/v1/routes", get(routes))
         .route("/api/v1/upstreams", get(upstreams))

@@ -7,6 +7,10 @@ mod demo;
 
 mod explain;
 
+mod mesh_ca;
+
+mod mesh_certificate;
+
 mod run;
 
 mod schema;
@@ -46,6 +50,10 @@ enum Verb {
     Demo(demo::Arguments),
     /// Rank the regions for a client address, each with the reason for its place.
     Explain(explain::Arguments),
+    /// Make a certificate authority for the links between regions.
+    MeshCa(mesh_ca::Arguments),
+    /// Make the certificate by which the other regions know a region.
+    MeshCertificate(mesh_certificate::Arguments),
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
     /// Print a completion script for a shell.
@@ -65,6 +73,8 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         #[cfg(feature = "demo")]
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Explain(arguments) => explain::run(&arguments),
+        Verb::MeshCa(arguments) => mesh_ca::run(&arguments),
+        Verb::MeshCertificate(arguments) => mesh_certificate::run(&arguments),
         Verb::Schema => schema::run(),
         Verb::Completions { shell } => {
             clap_complete::generate(

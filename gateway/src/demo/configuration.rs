@@ -17,7 +17,9 @@ pub(super) struct Plan<'a> {
     /// What all regions listen on together.
     pub(super) global_http: SocketAddr,
     pub(super) global_https: SocketAddr,
-    /// Every region's name, and its address as seen from this one.
+    /// Where this region's mesh listener is.
+    pub(super) mesh: SocketAddr,
+    /// Every region's name, and its mesh listener as seen from this one.
     pub(super) regions: &'a [(String, SocketAddr)],
     pub(super) tls: &'a TlsFile,
     pub(super) s3_endpoint: String,
@@ -39,7 +41,7 @@ pub(super) fn write(plan: &Plan<'_>, path: &Path) -> std::io::Result<()> {
     let regions: Vec<_> = plan
         .regions
         .iter()
-        .map(|(name, address)| json!({"name": name, "address": format!("http://{address}")}))
+        .map(|(name, address)| json!({"name": name, "mesh": address}))
         .collect();
     let purge_peers: Vec<_> = plan
         .purge_peers
@@ -74,9 +76,15 @@ pub(super) fn write(plan: &Plan<'_>, path: &Path) -> std::io::Result<()> {
             listener("global-https", plan.global_https, &[plan.tls]),
         ],
         "admin": {"address": plan.admin, "token": {"file": plan.admin_token}},
-        // A client on loopback may say where it is; other regions connect from loopback, too.
+        // A client on loopback may say where it is. Other regions are known by their certificates.
         "trusted_proxies": ["127.0.0.0/8"],
-        "peers": ["127.0.0.0/8"],
+        "mesh": {
+            "listen": plan.mesh,
+            "share_port": true,
+            "certificate": format!("mesh-{}.pem", plan.region),
+            "key": format!("mesh-{}.key", plan.region),
+            "authorities": ["mesh-ca.pem"],
+        },
         "steering": {
             "health_check": {"interval": "250ms", "timeout": "1s", "down_after": 2, "up_after": 2},
             "slow_start": plan.slow_start,
