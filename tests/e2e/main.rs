@@ -16,6 +16,8 @@ mod failover;
 
 mod listeners;
 
+mod mesh;
+
 mod purge;
 mod reload;
 

@@ -5,6 +5,10 @@
 
 mod answer;
 
+mod link;
+
+pub mod mesh;
+
 mod process;
 
 mod world;
@@ -13,6 +17,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 pub use self::answer::Answer;
+pub use self::link::Link;
 pub use self::process::Gateway;
 pub use self::world::{Client, TestWorld};
 
