@@ -177,6 +177,29 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_message_of_fourteen_regions_is_small() {
+        let names = (0..14).map(|n| format!("reg{n}"));
+        let record = super::Record {
+            region: "reg0".into(),
+            instance: u64::MAX,
+            version: crate::mesh::Version {
+                started: 1_764_000_000_000,
+                count: 1_000_000,
+            },
+            shares: names.clone().map(|name| (name, 0.123_456)).collect(),
+            rtts: names.map(|name| (name, 123.456_78)).collect(),
+            ..super::Record::default()
+        };
+        let message = Message {
+            records: vec![super::Said { age_ms: 0, record }],
+            ..Message::default()
+        };
+        let length = serde_json::to_vec(&message).unwrap().len();
+        println!("{length} bytes");
+        assert!(length < 2048, "{length}");
+    }
+
     proptest! {
         #[test]
         fn nothing_that_is_sent_makes_it_panic_and_what_is_taken_is_bounded(
