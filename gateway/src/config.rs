@@ -22,8 +22,8 @@ use serving::telemetry::LogFile;
 
 pub use self::file::{
     ActionFile, AdminFile, AssetServerFile, File, GeoFile, HealthCheckFile, LimitsFile,
-    ListenerFile, LocationFile, MatchFile, MeshFile, PathFile, RegionCheckFile, RegionFile, RouteFile,
-    SteeringFile, TimeoutsFile, UpstreamFile,
+    ListenerFile, LocationFile, MatchFile, MeshFile, PathFile, RegionCheckFile, RegionFile,
+    RouteFile, SteeringFile, TimeoutsFile, UpstreamFile,
 };
 pub use self::fixed::Fixed;
 use crate::client_addr::TrustedProxies;

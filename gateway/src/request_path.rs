@@ -19,9 +19,7 @@ use serving::problem::Problem;
 use crate::access_log::{Record, Recorded};
 use crate::client_addr::carried_client;
 use crate::error::{Error, Verdict};
-use crate::forward::{
-    CARRIED_HOPS, CARRIED_TO, Forwarded, Outgoing, ResponseBody, to_upstream,
-};
+use crate::forward::{CARRIED_HOPS, CARRIED_TO, Forwarded, Outgoing, ResponseBody, to_upstream};
 use crate::gateway::{Assets, Edge, Settings};
 use crate::mesh;
 use crate::region::{HEALTH_PATH, Region, RegionIndex};
@@ -177,7 +175,9 @@ async fn serve_elsewhere(
             );
         }
         if attempt > 0 {
-            if !(request.may_retry(&failure) && edge.mesh.retry_budget.spend()) {
+            // A region that was not even tried costs nobody a second request.
+            let is_free = matches!(failure, Error::Unreachable);
+            if !(request.may_retry(&failure) && (is_free || edge.mesh.retry_budget.spend())) {
                 return Err(failure);
             }
             edge.metrics.retries.inc();

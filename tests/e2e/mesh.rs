@@ -130,7 +130,10 @@ async fn certificates_that_are_expired_foreign_or_for_another_region_are_refused
         .await;
         assert_eq!(german_client(&nyc3).get(SAMPLE).await.served_by(), "nyc3");
         let logged = ams3.log();
-        assert!(logged.contains("will not take this region's certificate"), "{logged}");
+        assert!(
+            logged.contains("will not take this region's certificate"),
+            "{logged}"
+        );
     }
     // Another region where ams3 should be.
     let sgp1 = plan.start("sgp1").await;
@@ -187,11 +190,19 @@ async fn a_region_can_lie_about_itself_only() {
     let good = message(json!([record("sgp1", json!(7))]));
     assert_eq!(say(&plan, &nyc3, None, good.clone()).await, None);
     assert_eq!(say(&plan, &nyc3, Some("lon1"), good.clone()).await, None);
-    assert_eq!(say(&plan, &nyc3, Some("sgp1"), good.clone()).await, Some(200));
+    assert_eq!(
+        say(&plan, &nyc3, Some("sgp1"), good.clone()).await,
+        Some(200)
+    );
     let seen = link_seen(&nyc3, "sgp1").await;
     assert_eq!(seen["gateways"][0]["count"], 1, "{seen}");
     assert_eq!(seen["gateways"][0]["rtts"], json!({}), "{seen}");
-    assert!(seen["gateways"][0]["age_s"].as_f64().is_some_and(|age| age < 60.0), "{seen}");
+    assert!(
+        seen["gateways"][0]["age_s"]
+            .as_f64()
+            .is_some_and(|age| age < 60.0),
+        "{seen}"
+    );
 
     let other = message(json!([record("ams3", json!(7))]));
     assert_eq!(say(&plan, &nyc3, Some("sgp1"), other).await, Some(200));
@@ -201,7 +212,11 @@ async fn a_region_can_lie_about_itself_only() {
     let wrong = message(json!([record("sgp1", json!("seven"))]));
     assert_eq!(say(&plan, &nyc3, Some("sgp1"), wrong).await, Some(400));
     assert!((refused("malformed").await - 1.0).abs() < f64::EPSILON);
-    assert!(nyc3.log().contains("invalid type: string"), "{}", nyc3.log());
+    assert!(
+        nyc3.log().contains("invalid type: string"),
+        "{}",
+        nyc3.log()
+    );
     let giant = format!("[\"{}\"]", "x".repeat(300 << 10));
     assert_eq!(say(&plan, &nyc3, Some("sgp1"), giant).await, Some(413));
     assert!((refused("too_large").await - 1.0).abs() < f64::EPSILON);
@@ -235,7 +250,10 @@ async fn gateways_of_one_region_know_each_other_and_speak_for_each_other() {
     eventually("nyc3 knows both", async || count(&nyc3).await == 2).await;
     sibling.cut();
     drop(second);
-    eventually("one that is gone is forgotten", async || count(&nyc3).await == 1).await;
+    eventually("one that is gone is forgotten", async || {
+        count(&nyc3).await == 1
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -243,7 +261,11 @@ async fn a_replaced_certificate_is_taken_over_without_a_restart() {
     let plan = MeshPlan::new(&["nyc3", "ams3"]).await;
     let nyc3 = plan.start("nyc3").await;
     let ams3 = plan
-        .start_with("ams3", &plan.configuration("ams3"), &plan.issue("ams3", expired()))
+        .start_with(
+            "ams3",
+            &plan.configuration("ams3"),
+            &plan.issue("ams3", expired()),
+        )
         .await;
     eventually("the expired one is refused", async || {
         link_seen(&nyc3, "ams3").await["trouble"].is_string()

@@ -74,10 +74,14 @@ pub(super) async fn view(State(edge): State<Arc<Edge>>) -> Response {
             },
             mutual: link.mutual,
             rtt_ms: link.quality().rtt().map(|rtt| rtt.as_secs_f64() * 1000.0),
-            path: edge.mesh.path(index).filter(|_| !own).map(|path| match path {
-                Path::Direct => "direct".to_owned(),
-                Path::Via(via) => name(via),
-            }),
+            path: edge
+                .mesh
+                .path(index)
+                .filter(|_| !own)
+                .map(|path| match path {
+                    Path::Direct => "direct".to_owned(),
+                    Path::Via(via) => name(via),
+                }),
             trouble: link.trouble().map(|reason| reason.to_string()),
             gateways: edge.state.instances(index).iter().map(gateway).collect(),
         }

@@ -44,7 +44,9 @@ fn mesh_keys(config: &Config) -> Result<(), String> {
         Ok(Keys {
             trouble: Some(reason),
             ..
-        }) => Err(format!("other regions will not take its certificate: {reason}")),
+        }) => Err(format!(
+            "other regions will not take its certificate: {reason}"
+        )),
         Err(error) => Err(error.to_string()),
     }
 }

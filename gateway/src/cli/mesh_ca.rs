@@ -40,8 +40,14 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     };
     match write(directory, "ca", &made) {
         Ok(()) => {
-            println!("{}: give it to every region", directory.join("ca.pem").display());
-            println!("{}: keep it to yourself", directory.join("ca.key").display());
+            println!(
+                "{}: give it to every region",
+                directory.join("ca.pem").display()
+            );
+            println!(
+                "{}: keep it to yourself",
+                directory.join("ca.key").display()
+            );
             ExitCode::SUCCESS
         }
         Err(error) => super::refuse(error),

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use geo_db::RegionSlug;
 use gateway::mesh::authority::{Issued, issue};
 use gateway::mesh::identity::dns_name;
+use geo_db::RegionSlug;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

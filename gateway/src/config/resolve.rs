@@ -101,7 +101,10 @@ pub(super) fn resolve(file: File, directory: &Path) -> Result<Config, Invalid> {
         return Err(Invalid::new("listeners", "at least one listener is needed"));
     }
     let link = timeouts(file.steering.timeouts);
-    let mesh = file.mesh.map(|mesh| self::mesh(mesh, directory)).transpose()?;
+    let mesh = file
+        .mesh
+        .map(|mesh| self::mesh(mesh, directory))
+        .transpose()?;
     Ok(Config {
         regions,
         mesh,

@@ -32,7 +32,10 @@ pub(super) fn make_for_mesh(
     std::fs::write(directory.join("mesh-ca.pem"), &authority.certificate)?;
     for region in regions {
         let issued = issue(&authority, region, validity)?;
-        std::fs::write(directory.join(format!("mesh-{region}.pem")), issued.certificate)?;
+        std::fs::write(
+            directory.join(format!("mesh-{region}.pem")),
+            issued.certificate,
+        )?;
         std::fs::write(directory.join(format!("mesh-{region}.key")), issued.key)?;
     }
     Ok(())

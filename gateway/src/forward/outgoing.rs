@@ -56,7 +56,9 @@ impl Outgoing {
 
     /// The body, for whoever reads it here; empty if it has been taken.
     pub(crate) fn own_body(&self) -> RequestBody {
-        self.body.attempt().map_or(RequestBody::Empty, |(body, _)| body)
+        self.body
+            .attempt()
+            .map_or(RequestBody::Empty, |(body, _)| body)
     }
 
     /// Path and query as asked for.

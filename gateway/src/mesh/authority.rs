@@ -46,11 +46,7 @@ pub fn make_authority(validity: Validity) -> Result<Issued, rcgen::Error> {
 }
 
 /// A certificate for `region` with a key of its own, for both ends of a connection.
-pub fn issue(
-    authority: &Issued,
-    region: &str,
-    validity: Validity,
-) -> Result<Issued, rcgen::Error> {
+pub fn issue(authority: &Issued, region: &str, validity: Validity) -> Result<Issued, rcgen::Error> {
     let authority_key = KeyPair::from_pem(&authority.key)?;
     let issuer = Issuer::from_ca_cert_pem(&authority.certificate, authority_key)?;
     let mut params = CertificateParams::new(vec![dns_name(region)])?;

@@ -23,7 +23,8 @@ pub async fn carry(
         Err(failure) => failure,
     };
     // Nobody listens there, or the third region no longer reaches it.
-    edge.mesh.way_failed(to, path, &failure, &edge.regions, &edge.state);
+    edge.mesh
+        .way_failed(to, path, &failure, &edge.regions, &edge.state);
     let other = edge.mesh.path(to).filter(|other| *other != path);
     match other {
         Some(other) if request.may_retry(&failure) && edge.mesh.retry_budget.spend() => {

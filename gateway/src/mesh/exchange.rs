@@ -98,7 +98,9 @@ pub async fn exchange(edge: &Edge, index: RegionIndex) -> Option<Answer> {
     let Some(Path::Via(via)) = edge.mesh.path(index) else {
         return None;
     };
-    let rtt = edge.mesh.rtt_through(via, index, &edge.regions, &edge.state, now)?;
+    let rtt = edge
+        .mesh
+        .rtt_through(via, index, &edge.regions, &edge.state, now)?;
     let via = Some(via);
     Some(Answer { record, rtt, via })
 }
@@ -107,11 +109,17 @@ pub async fn exchange(edge: &Edge, index: RegionIndex) -> Option<Answer> {
 fn note(edge: &Edge, index: RegionIndex, link: &Link, error: &ExchangeError) {
     let reason = error.to_string();
     let said = link.trouble.load();
-    if said.as_ref().is_none_or(|said| **said != reason) {
+    // Some reasons end with the time.
+    let is_same = |said: &str| said.split(digit).next() == reason.split(digit).next();
+    if said.as_ref().is_none_or(|said| !is_same(said)) {
         let region = &edge.regions.of(index).name;
         tracing::warn!(%region, %reason, "a region does not answer");
         link.trouble.store(Some(Arc::new(reason)));
     }
+}
+
+fn digit(c: char) -> bool {
+    c.is_ascii_digit()
 }
 
 async fn ask(edge: &Edge, link: &Link, index: RegionIndex) -> Result<(), ExchangeError> {

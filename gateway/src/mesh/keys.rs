@@ -88,9 +88,9 @@ impl Keys {
     pub fn load(files: &KeyFiles, region: &str) -> Result<Self, KeysError> {
         let chain = certificates(&files.certificate)?;
         let key = PrivateKeyDer::from_pem_file(&files.key).map_err(pem(&files.key))?;
-        let leaf = chain.first().ok_or_else(|| {
-            pem(&files.certificate)(rustls_pki_types::pem::Error::NoItemsFound)
-        })?;
+        let leaf = chain
+            .first()
+            .ok_or_else(|| pem(&files.certificate)(rustls_pki_types::pem::Error::NoItemsFound))?;
         let regions = identity::regions_of(leaf);
         if regions != [region] {
             return Err(KeysError::OtherRegion {
@@ -113,10 +113,9 @@ impl Keys {
         };
         let roots = Arc::new(roots);
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let verifier =
-            WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone())
-                .build()
-                .map_err(|_| KeysError::NoAuthority)?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone())
+            .build()
+            .map_err(|_| KeysError::NoAuthority)?;
         let trouble = verifier
             .verify_client_cert(leaf, chain.get(1..).unwrap_or_default(), UnixTime::now())
             .err()
@@ -146,7 +145,10 @@ impl Keys {
     /// What accepts the other regions' connections: those whose certificate is for one region of the
     /// fleet, which may be our own.
     pub fn acceptor(&self, regions: &RegionSet) -> Arc<MutualTls> {
-        let names: Vec<_> = regions.iter().map(|(index, region)| (index, region.name)).collect();
+        let names: Vec<_> = regions
+            .iter()
+            .map(|(index, region)| (index, region.name))
+            .collect();
         MutualTls::new(self.server.clone(), move |certificate| {
             let [name] = identity::regions_of(certificate).try_into().ok()?;
             let found = names.iter().find(|(_, known)| known.as_str() == name)?;

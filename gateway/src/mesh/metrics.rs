@@ -58,9 +58,8 @@ impl Metrics {
             "reason",
         )?;
         let refused_by = |(_, region): (_, &Region)| {
-            Refusal::ALL.map(|reason| {
-                refused.with_label_values(&[region.name.as_str(), reason.as_str()])
-            })
+            Refusal::ALL
+                .map(|reason| refused.with_label_values(&[region.name.as_str(), reason.as_str()]))
         };
         Ok(Self {
             up: gauges(
@@ -96,7 +95,10 @@ impl Metrics {
 
     /// The counters of one region's link.
     pub fn carried(&self, region: &Region) -> Carried {
-        let path = |path| self.carried.with_label_values(&[region.name.as_str(), path]);
+        let path = |path| {
+            self.carried
+                .with_label_values(&[region.name.as_str(), path])
+        };
         Carried {
             direct: path("direct"),
             relayed: path("relayed"),
@@ -106,9 +108,8 @@ impl Metrics {
     pub(super) fn refused(&self, from: RegionIndex, refusal: Refusal) {
         let all = Refusal::ALL.iter();
         let counters = self.refused.get(from.get());
-        let found = counters.and_then(|counters| {
-            all.zip(counters).find(|(reason, _)| **reason == refusal)
-        });
+        let found =
+            counters.and_then(|counters| all.zip(counters).find(|(reason, _)| **reason == refusal));
         if let Some((_, counter)) = found {
             counter.inc();
         }

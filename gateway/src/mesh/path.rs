@@ -94,16 +94,35 @@ mod tests {
             (Reach::Up(ms(200)), &[(A, 179)], direct, Some(Path::Via(A))),
             (Reach::Up(ms(200)), &[(A, 181)], direct, direct),
             // Once taken it is kept until it saves less than half of that.
-            (Reach::Up(ms(200)), &[(A, 189)], Some(Path::Via(A)), Some(Path::Via(A))),
+            (
+                Reach::Up(ms(200)),
+                &[(A, 189)],
+                Some(Path::Via(A)),
+                Some(Path::Via(A)),
+            ),
             (Reach::Up(ms(200)), &[(A, 191)], Some(Path::Via(A)), direct),
             // Five milliseconds at least, whatever their share.
             (Reach::Up(ms(8)), &[(A, 4)], direct, direct),
-            (Reach::Down, &[(A, 300), (B, 250)], direct, Some(Path::Via(B))),
-            (Reach::Down, &[(A, 255), (B, 250)], Some(Path::Via(A)), Some(Path::Via(A))),
+            (
+                Reach::Down,
+                &[(A, 300), (B, 250)],
+                direct,
+                Some(Path::Via(B)),
+            ),
+            (
+                Reach::Down,
+                &[(A, 255), (B, 250)],
+                Some(Path::Via(A)),
+                Some(Path::Via(A)),
+            ),
             (Reach::Down, &[], direct, None),
         ] {
             let thirds = thirds.iter().map(|(via, rtt)| (*via, ms(*rtt)));
-            assert_eq!(choose(reach, thirds.clone(), present), way, "{reach:?} {thirds:?}");
+            assert_eq!(
+                choose(reach, thirds.clone(), present),
+                way,
+                "{reach:?} {thirds:?}"
+            );
         }
     }
 

@@ -113,11 +113,17 @@ impl State {
         taken
     }
 
-    /// The word that stands for a region: of a gateway that takes work, if one does, the latest.
+    /// The word that stands for a region: of those of its gateways that speak now, the latest of one
+    /// that takes work, if one does.
     pub fn heard(&self, from: RegionIndex) -> Option<Arc<Heard>> {
         let words = self.heard[from.get()].load();
-        let working = words.iter().find(|word| !word.record.draining);
-        working.or_else(|| words.first()).cloned()
+        let latest = words.first()?;
+        // A gateway that was restarted must not stand for the one that has followed it.
+        let speaking = words
+            .iter()
+            .take_while(|word| latest.at.saturating_duration_since(word.at) <= FRESH);
+        let working = speaking.clone().find(|word| !word.record.draining);
+        Some(working.unwrap_or(latest).clone())
     }
 
     /// The last word of each gateway of a region, latest first. For our own region: our siblings.

@@ -8,7 +8,11 @@ use serving::config::Invalid;
 use super::super::file::RegionFile;
 use crate::region::{Address, MAX_REGIONS, Region, RegionSet};
 
-pub(super) fn regions(files: &[RegionFile], own: &str, has_mesh: bool) -> Result<RegionSet, Invalid> {
+pub(super) fn regions(
+    files: &[RegionFile],
+    own: &str,
+    has_mesh: bool,
+) -> Result<RegionSet, Invalid> {
     if files.len() > MAX_REGIONS {
         return Err(Invalid::new(
             "regions",
@@ -25,10 +29,9 @@ pub(super) fn regions(files: &[RegionFile], own: &str, has_mesh: bool) -> Result
     if !names.contains(&own) {
         return Err(absent());
     }
-    let regions = files
-        .iter()
-        .enumerate()
-            .map(|(at, file)| region(file, own, has_mesh).map_err(|e| e.within(format!("regions[{at}]"))));
+    let regions = files.iter().enumerate().map(|(at, file)| {
+        region(file, own, has_mesh).map_err(|e| e.within(format!("regions[{at}]")))
+    });
     let regions = regions.collect::<Result<Vec<_>, _>>()?;
     RegionSet::new(regions, own).ok_or_else(absent)
 }
@@ -104,7 +107,10 @@ pub(super) fn host_and_port(text: &str) -> Result<Authority, Invalid> {
     authority
         .filter(|authority| has_both(authority) && !text.contains('@'))
         .ok_or_else(|| {
-            Invalid::new("", format!("{text:?} is not a host and port such as 10.0.0.7:7443"))
+            Invalid::new(
+                "",
+                format!("{text:?} is not a host and port such as 10.0.0.7:7443"),
+            )
         })
 }
 

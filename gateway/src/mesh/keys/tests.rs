@@ -30,7 +30,10 @@ fn written(directory: &Path, authority: &Issued, region: &Issued) -> KeyFiles {
 fn what_the_others_would_not_take_is_known_before_they_are_asked() {
     let directory = tempfile::tempdir().unwrap();
     let now = SystemTime::now();
-    let (ours, foreign) = (make_authority(good()).unwrap(), make_authority(good()).unwrap());
+    let (ours, foreign) = (
+        make_authority(good()).unwrap(),
+        make_authority(good()).unwrap(),
+    );
     let past = Validity {
         from: now - 2 * HOUR,
         until: now - HOUR,

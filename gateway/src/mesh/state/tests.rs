@@ -46,7 +46,11 @@ fn a_region_drains_when_all_its_gateways_do_and_the_silent_are_forgotten() {
     state.hear(A, draining(2), now + SECOND);
     assert!(!state.heard(A).unwrap().record.draining);
     state.hear(A, draining(3), now + 11 * SECOND);
-    let left: Vec<u64> = state.instances(A).iter().map(|word| word.record.instance).collect();
+    let left: Vec<u64> = state
+        .instances(A)
+        .iter()
+        .map(|word| word.record.instance)
+        .collect();
     assert_eq!(left, [3, 2]);
     assert!(state.heard(A).unwrap().record.draining);
     for instance in 10..60 {
@@ -67,8 +71,14 @@ fn hearsay_counts_only_while_a_region_does_not_speak_for_itself() {
 
     assert!(state.hear(A, record(7, 1, 2), now));
     assert!(!state.misses(A, now));
-    assert!(!hearsay(3, Duration::ZERO, now + SECOND), "a fresh word of its own");
-    assert!(!hearsay(1, Duration::ZERO, now + 4 * SECOND), "an older version");
+    assert!(
+        !hearsay(3, Duration::ZERO, now + SECOND),
+        "a fresh word of its own"
+    );
+    assert!(
+        !hearsay(1, Duration::ZERO, now + 4 * SECOND),
+        "an older version"
+    );
     assert!(hearsay(3, Duration::ZERO, now + 4 * SECOND));
     assert!(!hearsay(4, 60 * SECOND, now + 4 * SECOND), "too old");
     // Passed on again it does not grow younger.
