@@ -30,9 +30,9 @@ pub struct Validity {
 /// A new authority. It may sign certificates of ends only, no further authorities.
 pub fn make_authority(validity: Validity) -> Result<Issued, rcgen::Error> {
     let mut params = CertificateParams::new(Vec::new())?;
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "Edge mesh authority");
+    // Two authorities must not have one name: what fails between them would look like a forgery.
+    let name = format!("Edge mesh authority {:08x}", fastrand::u32(..));
+    params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.not_before = validity.from.into();
