@@ -76,8 +76,10 @@ pub(super) fn write(plan: &Plan<'_>, path: &Path) -> std::io::Result<()> {
             listener("global-https", plan.global_https, &[plan.tls]),
         ],
         "admin": {"address": plan.admin, "token": {"file": plan.admin_token}},
-        // A client on loopback may say where it is. Other regions are known by their certificates.
+        // A client on loopback may say where it is, and that it was carried. The other regions are known by
+        // their certificates.
         "trusted_proxies": ["127.0.0.0/8"],
+        "peers": ["127.0.0.0/8"],
         "mesh": {
             "listen": plan.mesh,
             "share_port": true,
