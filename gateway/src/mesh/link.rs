@@ -109,7 +109,7 @@ impl Links {
         let link = |(index, region): (RegionIndex, &Region)| {
             let mutual = keys.filter(|_| region.mesh.is_some() || index == regions.own_index());
             let clients = match mutual {
-                Some(keys) => mutual_clients(keys.client.clone(), region, timeouts),
+                Some(keys) => mutual_clients(&keys.client, region, timeouts),
                 None => Clients {
                     http2: client(true, timeouts.connect, roots),
                     http1: client(false, timeouts.connect, roots),
@@ -145,7 +145,7 @@ impl Links {
     pub fn renew(&self, regions: &RegionSet, keys: &Keys) {
         for ((_, region), link) in regions.iter().zip(&self.links) {
             if link.mutual {
-                let clients = mutual_clients(keys.client.clone(), region, self.timeouts);
+                let clients = mutual_clients(&keys.client, region, self.timeouts);
                 link.clients.store(Arc::new(clients));
             }
         }
@@ -286,11 +286,11 @@ impl Links {
     }
 }
 
-fn mutual_clients(tls: Arc<ClientConfig>, region: &Region, timeouts: LinkTimeouts) -> Clients {
+fn mutual_clients(tls: &Arc<ClientConfig>, region: &Region, timeouts: LinkTimeouts) -> Clients {
     let name = identity::server_name(region.name.as_str());
     Clients {
-        http2: mutual_client(true, timeouts.connect, &tls, name.clone()),
-        http1: mutual_client(false, timeouts.connect, &tls, name),
+        http2: mutual_client(true, timeouts.connect, tls, name.clone()),
+        http1: mutual_client(false, timeouts.connect, tls, name),
     }
 }
 
