@@ -26,7 +26,7 @@ fn steering_rank(c: &mut Criterion) {
         let regions = catalogue()
             .iter()
             .take(count)
-            .map(|known| Region::new(known.slug, known.point, None, None));
+            .map(|known| Region::new(known.slug, known.point, None, None, None));
         let Some(regions) = RegionSet::new(regions.collect(), catalogue()[0].slug.as_str()) else {
             continue;
         };

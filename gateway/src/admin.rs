@@ -2,6 +2,8 @@
 
 mod drain;
 
+mod mesh;
+
 mod rtt;
 
 use std::net::IpAddr;
@@ -38,6 +40,7 @@ pub fn router(edge: &Arc<Edge>, token: Option<Secret>) -> Router {
             get(|| async { Html(include_str!("admin/dashboard.html")) }),
         )
         .route("/api/v1/regions", get(regions))
+        .route("/api/v1/mesh", get(mesh::view))
         .route("/api/v1/explain", get(explain_client))
         .route("/api/v1/routes", get(routes))
         .route("/api/v1/upstreams", get(upstreams))

@@ -9,6 +9,10 @@ mod drain;
 
 mod explain;
 
+mod mesh_ca;
+
+mod mesh_certificate;
+
 mod rtt;
 
 mod run;
@@ -54,6 +58,10 @@ enum Verb {
     Undrain(drain::Undrain),
     /// Rank the regions for a client address, each with the reason for its place.
     Explain(explain::Arguments),
+    /// Make a certificate authority for the links between regions.
+    MeshCa(mesh_ca::Arguments),
+    /// Make the certificate by which the other regions know a region.
+    MeshCertificate(mesh_certificate::Arguments),
     /// Export or import what has been learnt of clients' round trips.
     Rtt(rtt::Arguments),
     /// Print the JSON Schema of the configuration, for editors.
@@ -77,6 +85,8 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         Verb::Drain(arguments) => drain::drain(arguments),
         Verb::Undrain(arguments) => drain::undrain(arguments),
         Verb::Explain(arguments) => explain::run(&arguments),
+        Verb::MeshCa(arguments) => mesh_ca::run(&arguments),
+        Verb::MeshCertificate(arguments) => mesh_certificate::run(&arguments),
         Verb::Rtt(arguments) => rtt::run(&arguments),
         Verb::Schema => schema::run(),
         Verb::Completions { shell } => {

@@ -70,6 +70,11 @@ impl TrustedProxies {
     }
 }
 
+/// The client of a request that another region has carried here, as that region tells.
+pub fn carried_client(headers: &HeaderMap) -> Option<IpAddr> {
+    address(headers.get(X_FORWARDED_FOR)?.to_str().ok()?)
+}
+
 /// The `for` parameter of one element of `Forwarded`, RFC 7239 section 4.
 fn forwarded_for(element: &str) -> Option<IpAddr> {
     element.split(';').find_map(|pair| {

@@ -30,9 +30,9 @@ pub use self::dns_file::{
 };
 pub use self::file::{
     ActionFile, AdminFile, AssetServerFile, ExplainFile, File, GeoFile, HealthCheckFile,
-    LearningFile, LimitsFile, ListenerFile, LocationFile, MatchFile, PathFile, PreferenceFile,
-    RegionCheckFile, RegionFile, ResidencyFile, RouteFile, SpillFile, SteeringFile, TenantFile,
-    TimeoutsFile, UpstreamFile,
+    LearningFile, LimitsFile, ListenerFile, LocationFile, MatchFile, MeshFile, PathFile,
+    PreferenceFile, RegionCheckFile, RegionFile, ResidencyFile, RouteFile, SpillFile, SteeringFile,
+    TenantFile, TimeoutsFile, UpstreamFile,
 };
 pub use self::fixed::Fixed;
 pub use self::health::{HealthFile, OutliersFile};
@@ -40,6 +40,7 @@ use crate::client_addr::TrustedProxies;
 use crate::dns::{CookieSecret, RateLimit, Zones};
 use crate::gateway::{CorrectionConfig, RegionCheck};
 use crate::learning::LearningConfig;
+use crate::mesh::{KeyFiles, LinkTimeouts};
 use crate::region::{HealthPolicy, MAX_REGIONS, RegionSet, WorldPolicy};
 use crate::route::{Matcher, Residency, Rules, SteeringMode, Tenants};
 use crate::steering::{Preference, Preferences, SpillPolicy};
@@ -64,6 +65,8 @@ pub struct Config {
     pub trusted_proxies: TrustedProxies,
     /// Where other regions' requests come from.
     pub peers: TrustedProxies,
+    /// Links between regions that prove who they are.
+    pub mesh: Option<MeshConfig>,
     /// Where addresses are.
     pub geo: geo_db::Sources,
     /// When a region counts as down or up.
@@ -85,7 +88,7 @@ pub struct Config {
     /// Where what outlives the process is kept.
     pub state_directory: Option<PathBuf>,
     /// Timers of carried requests.
-    pub mesh_timeouts: Timeouts,
+    pub link_timeouts: LinkTimeouts,
     /// Requests inside at once.
     pub requests_in_flight: usize,
     /// What one connection may ask.
@@ -138,6 +141,21 @@ pub struct DnsConfig {
     pub rate_limit: RateLimit,
     /// What is answered for.
     pub zones: Zones,
+}
+
+/// Links between regions that prove who they are.
+#[derive(Debug)]
+pub struct MeshConfig {
+    /// Address that the other regions connect to.
+    pub listen: SocketAddr,
+    /// Whether other processes may listen there, too.
+    pub share_port: bool,
+    /// Certificate, key and authorities.
+    pub keys: KeyFiles,
+    /// Mesh listeners of this region's other gateways, `host:port`.
+    pub siblings: Vec<String>,
+    /// Whether third regions may carry.
+    pub relay: bool,
 }
 
 /// Where assets come from.

@@ -44,6 +44,12 @@ pub enum Error {
     /// Could not connect.
     #[error("could not connect to the upstream")]
     Connect(#[source] hyper_util::client::legacy::Error),
+    /// No link leads to the region, and it was not tried.
+    #[error("the region cannot be reached now")]
+    Unreachable,
+    /// The link to the region was lost while its answer was waited for.
+    #[error("the link to the region was lost before it answered")]
+    LinkLost,
     /// Connected, and then failed before an answer.
     #[error("the upstream closed the connection before it answered")]
     Broken(#[source] hyper_util::client::legacy::Error),
@@ -136,6 +142,18 @@ impl Error {
                 "connect",
                 Some("connection_refused"),
                 Retry::Always,
+            ),
+            Self::Unreachable => verdict(
+                S::BAD_GATEWAY,
+                "unreachable",
+                Some("destination_unavailable"),
+                Retry::Always,
+            ),
+            Self::LinkLost => verdict(
+                S::BAD_GATEWAY,
+                "link_lost",
+                Some("connection_terminated"),
+                Retry::IfIdempotent,
             ),
             Self::Broken(_) => verdict(
                 S::BAD_GATEWAY,

@@ -14,7 +14,7 @@ mod to_upstream;
 mod upgrade;
 
 pub use self::body::{IdleBody, IdleTimeout, RequestBody, ResponseBody};
-pub use self::headers::{CARRIED_HOPS, Forwarded};
+pub use self::headers::{CARRIED_HOPS, CARRIED_TO, Forwarded, RELAY_FAILED};
 pub use self::outgoing::Outgoing;
-pub use self::to_region::{Mesh, to_region};
+pub use self::to_region::{Leg, to_region};
 pub use self::to_upstream::to_upstream;

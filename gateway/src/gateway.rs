@@ -23,7 +23,6 @@ use crate::admission::Admission;
 use crate::client_addr::TrustedProxies;
 use crate::config::Fixed;
 use crate::dns::Challenges;
-use crate::forward::Mesh;
 use crate::learning::{Learning, unix_now};
 use crate::mesh;
 use crate::metrics::Metrics;
@@ -70,8 +69,8 @@ pub struct Edge {
     pub drains: Drains,
     /// Which groups of clients prefer which regions.
     pub preferences: Preferences,
-    /// Connections to other regions.
-    pub mesh: Mesh,
+    /// Links to other regions.
+    pub mesh: mesh::Links,
     /// The asset server, if there is one.
     pub assets: Option<Assets>,
     /// What certificate authorities look for in our zones.

@@ -14,6 +14,7 @@ use prometheus::{
 };
 
 use crate::admission::Admission;
+use crate::mesh;
 use crate::region::{Condition, Region, RegionIndex, RegionSet, Status};
 use crate::steering::{ClientGroup, Correction};
 
@@ -33,6 +34,8 @@ pub struct Metrics {
     pub retries: IntCounter,
     /// Configuration files taken over.
     pub reloads_applied: IntCounter,
+    /// What the mesh counts.
+    pub mesh: mesh::Metrics,
     /// Configuration files refused; the running configuration stays.
     pub reloads_refused: IntCounter,
     /// Round trips of client connections that were learnt from.
@@ -189,6 +192,7 @@ impl Metrics {
                 )?;
                 CORRECTIONS.map(|correction| family.with_label_values(&[correction.as_str()]))
             },
+            mesh: mesh::Metrics::register(registry, regions)?,
             retries: add(
                 registry,
                 IntCounter::new(

@@ -82,8 +82,10 @@ pub struct Region {
     pub header: HeaderValue,
     /// Where it stands.
     pub point: Point,
-    /// How other regions reach it. Only our own may have none.
+    /// How other regions reach it over a plain link. Only our own may have neither this nor `mesh`.
     pub address: Option<Address>,
+    /// How other regions reach its mesh listener: host and port.
+    pub mesh: Option<Authority>,
     /// How clients reach it without steering, for redirects: scheme and host.
     pub public_url: Option<String>,
     /// Host and port of `public_url`, without the port where it is the scheme's own.
@@ -101,6 +103,7 @@ impl Region {
         name: RegionSlug,
         point: Point,
         address: Option<Address>,
+        mesh: Option<Authority>,
         public_url: Option<String>,
     ) -> Self {
         Self {
@@ -113,6 +116,7 @@ impl Region {
                 let name = url.split_once("://").map_or(url, |(_, name)| name);
                 without_usual_port(name).into()
             }),
+            mesh,
             public_url,
             weight: 1.0,
             traffic: Traffic::default(),

@@ -17,14 +17,15 @@ use serving::listener::Peer;
 use serving::problem::{PROXY_STATUS, Problem};
 
 use crate::access_log::{Record, Recorded};
+use crate::client_addr::carried_client;
 use crate::error::{Error, Retry, Verdict};
-use crate::forward::{CARRIED_HOPS, Forwarded, Outgoing, ResponseBody, to_region, to_upstream};
+use crate::forward::{CARRIED_HOPS, CARRIED_TO, Forwarded, Outgoing, ResponseBody, to_upstream};
 use crate::gateway::{Assets, Edge, Settings};
 use crate::mesh;
-use crate::region::{HEALTH_PATH, Observation, Region, RegionIndex};
+use crate::region::{HEALTH_PATH, Region, RegionIndex};
 use crate::request_id::{self, REQUEST_ID};
 use crate::rescue;
-use crate::route::{Action, Outside, Route, SteeringMode};
+use crate::route::{Action, Outside, Residency, Route, SteeringMode};
 use crate::steering::{Asked, Correction, Decision, Reason, Ways, correct, explain_header};
 
 /// Names the region that answered.
@@ -53,14 +54,21 @@ pub async fn respond(
     let ip = peer.address.ip();
 
     // Trusted-proxy rules fix the one address that logs, limits and steering believe.
-    let from_region = settings.peers.contains(ip);
-    let client = settings.trusted_proxies.client(ip, &request.parts.headers);
+    // A region is who its certificate names, else who comes from a listed network.
+    let region = peer
+        .client
+        .and_then(|client| u8::try_from(client.0).ok())
+        .map(RegionIndex);
+    let from_region = region.is_some() || settings.peers.contains(ip);
+    let hops = if from_region { hops(&request.parts) } else { 0 };
+    let carried = carried_client(&request.parts.headers).filter(|_| region.is_some() && hops > 0);
+    let client =
+        carried.unwrap_or_else(|| settings.trusted_proxies.client(ip, &request.parts.headers));
     let trusted = from_region || settings.trusted_proxies.contains(ip);
     let id = request_id::of(&request.parts.headers, trusted);
 
     // From here on every request leaves a line in the log, however it ends.
     let mut record = Record::new(start, id, client, edge.regions.own_index());
-    let hops = if from_region { hops(&request.parts) } else { 0 };
     record.carried = hops > 0;
     record.tls = if hops > 0 {
         Forwarded::carried_tls(&request.parts.headers)
@@ -68,14 +76,25 @@ pub async fn respond(
         peer.tls
     };
 
-    record.is_check = from_region && request.parts.uri.path() == HEALTH_PATH;
+    let path = request.parts.uri.path();
+    record.is_check = from_region && (path == mesh::EXCHANGE_PATH || path == HEALTH_PATH);
+    let from = From { region, hops };
 
     // From here down anything may fail; from here up there is always a response.
     let answered =
-        rescue::from_panic(answer(&edge, &settings, &mut request, hops, &mut record)).await;
+        rescue::from_panic(answer(&edge, &settings, &mut request, from, &mut record)).await;
     let response = answered.unwrap_or_else(|error| problem(&edge, &error, &mut record));
     record.take_from(request.parts);
     finish(edge, response, record)
+}
+
+/// The region that sent a request, if one did.
+#[derive(Clone, Copy)]
+struct From {
+    /// Which, where its certificate says so.
+    region: Option<RegionIndex>,
+    /// How often the request has been carried.
+    hops: u8,
 }
 
 /// From admission to the first byte of the answer.
@@ -83,21 +102,28 @@ async fn answer(
     edge: &Edge,
     settings: &Settings,
     request: &mut Outgoing,
-    hops: u8,
+    from: From,
     record: &mut Record,
 ) -> Result<Response<ResponseBody>, Error> {
+    let hops = from.hops;
+    // What regions tell each other is never refused for want of room.
+    if record.is_check {
+        return Ok(Box::pin(mesh::answer(edge, from.region, request)).await);
+    }
     // May this request enter?
     record.permit = Some(edge.admission.enter()?);
     if hops > MAX_HOPS {
         return Err(Error::Loop);
     }
 
+    // Is it for another region, which the sender cannot reach, or not as quickly?
+    record.host = host(&request.parts, hops > 0)?;
+    if let Some(to) = destination(edge, from, &request.parts)? {
+        return Box::pin(relay(edge, to, hops, request, record)).await;
+    }
+
     // Host, path, method, headers -> route.
     let parts = &request.parts;
-    record.host = host(parts, hops > 0)?;
-    if record.is_check {
-        return Ok(own_record(edge));
-    }
     let name = without_port(record.host.to_str().map_err(|_| Error::InvalidHost)?);
     let route = settings
         .routes
@@ -142,7 +168,11 @@ async fn answer(
     }
     record.explains = explains;
     // Boxed, so that requests that stay do not carry the room that those that leave need.
-    Box::pin(serve_elsewhere(edge, route, &decision, request, record)).await
+    let residency = rules.residency;
+    Box::pin(serve_elsewhere(
+        edge, route, &decision, &residency, request, record,
+    ))
+    .await
 }
 
 /// Another region is better for this client, and nobody has carried the request yet: whatever costs the
@@ -151,6 +181,7 @@ async fn serve_elsewhere(
     edge: &Edge,
     route: &Route,
     decision: &Decision,
+    residency: &Residency,
     request: &mut Outgoing,
     record: &mut Record,
 ) -> Result<Response<ResponseBody>, Error> {
@@ -163,7 +194,7 @@ async fn serve_elsewhere(
     let mut answer = match correction {
         Correction::Redirect => None,
         Correction::Here => Some(serve_here(edge, route, request, record).await?),
-        Correction::Carry => Some(carry(edge, route, decision, request, record).await?),
+        Correction::Carry => Some(carry(edge, route, decision, residency, request, record).await?),
     };
     // Only now is the size of an asset known. Its body has not been read, and is dropped unread.
     if let Some(response) = answer.as_ref().filter(|_| asked.mode == SteeringMode::Auto) {
@@ -295,6 +326,7 @@ async fn carry(
     edge: &Edge,
     route: &Route,
     decision: &Decision,
+    residency: &Residency,
     request: &mut Outgoing,
     record: &mut Record,
 ) -> Result<Response<ResponseBody>, Error> {
@@ -321,16 +353,15 @@ async fn carry(
             }
             edge.metrics.retries.inc();
         }
-        match to_region(
-            &edge.mesh,
-            region,
+        let carried = mesh::carry(
+            edge,
+            place.region,
             FIRST_HOP,
             request,
             &forwarded,
-            &edge.drain,
-        )
-        .await
-        {
+            residency,
+        );
+        match carried.await {
             Ok(response) if is_overloaded(region, &response) => failure = Error::Overloaded,
             Ok(response) => {
                 if is_failure_of_edge(region, &response) {
@@ -344,16 +375,10 @@ async fn carry(
             Err(error) => {
                 tracing::info!(region = %region.name, %error, "could not carry a request");
                 // Silence may be the application's; enough of it still speaks against the region.
-                let (is_failure, seen) = match error {
-                    Error::Connect(_) => (true, Some(Observation::Unreachable)),
-                    Error::Broken(_) => (true, Some(Observation::Failed)),
-                    Error::FirstByteTimeout { .. } => (true, None),
-                    _ => (false, None),
-                };
-                if is_failure {
+                if mesh::speaks_against(edge, place.region, &error) {
                     region.traffic.failed();
                 }
-                if let Some(seen) = seen {
+                if let Some(seen) = mesh::observed(edge, place.region, &error) {
                     region.observe(seen, Instant::now(), &edge.health_policy);
                 }
                 failure = error;
@@ -384,6 +409,33 @@ fn error_of_edge<'a>(region: &Region, response: &'a Response<ResponseBody>) -> O
     let status = response.headers().get(PROXY_STATUS)?.to_str().ok()?;
     let rest = status.strip_prefix(region.name.as_str())?;
     rest.strip_prefix("; error=")
+}
+
+/// The region that a carried request is for, if that is not ours.
+fn destination(edge: &Edge, from: From, parts: &Parts) -> Result<Option<RegionIndex>, Error> {
+    let named = parts.headers.get(CARRIED_TO);
+    let Some(named) = named.filter(|_| from.region.is_some() && from.hops > 0) else {
+        return Ok(None);
+    };
+    let named = named.to_str().ok().and_then(|name| edge.regions.find(name));
+    let to = named.ok_or(Error::NoUsableRegion)?;
+    Ok(Some(to).filter(|to| *to != edge.regions.own_index()))
+}
+
+/// We are the third region on the way from one to another.
+async fn relay(
+    edge: &Edge,
+    to: RegionIndex,
+    hops: u8,
+    request: &mut Outgoing,
+    record: &mut Record,
+) -> Result<Response<ResponseBody>, Error> {
+    let forwarded = forwarded(edge, record);
+    if forwarded.has_passed(&request.parts.headers) {
+        return Err(Error::Loop);
+    }
+    record.region = to;
+    Ok(mesh::relay(edge, to, hops.saturating_add(1), request, &forwarded).await)
 }
 
 /// The last step: this region answers.
@@ -568,32 +620,6 @@ fn redirect(status: StatusCode, to: &str, parts: &Parts) -> Result<Response<Resp
         HeaderValue::try_from(location).map_err(|_| Error::InvalidHost)?,
     );
     Ok(response)
-}
-
-fn own_record(edge: &Edge) -> Response<ResponseBody> {
-    let now = Instant::now();
-    let shares = edge.regions.peers().map(|(index, region)| {
-        // The world's word, not ours: what only we cannot reach should not give up its users for us.
-        let share = edge.standing_for_world(index, true, now).share;
-        (region.name.to_string(), share)
-    });
-    let record = mesh::Record {
-        region: edge.regions.own().name.to_string(),
-        instance: edge.state.instance.id(),
-        version: edge.state.instance.next_version(),
-        draining: edge.drain.has_started(),
-        shares: shares.collect(),
-        round_trips: edge.learning.told(),
-        load: edge.load.load().as_ref().clone(),
-        drain_orders: edge.drains.orders(),
-        health: edge.world.word(&edge.regions, now),
-    };
-    let body = serde_json::to_vec(&record).unwrap_or_default();
-    fixed(
-        StatusCode::OK,
-        &HeaderValue::from_static("application/json"),
-        &body.into(),
-    )
 }
 
 /// `Server-Timing` (W3C Server Timing, section 2) in milliseconds: the whole of it here, and the part of

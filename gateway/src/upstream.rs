@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use self::consistent::Seed;
 
-pub use self::connect::{Client, Roots, client, roots};
+pub use self::connect::{Client, Roots, client, mutual_client, roots};
 pub(crate) use self::health_check::run as run_health_checks;
 pub use self::retry::RetryBudget;
 

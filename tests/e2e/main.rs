@@ -22,6 +22,8 @@ mod learning;
 
 mod listeners;
 
+mod mesh;
+
 mod operator_drain;
 
 mod purge;

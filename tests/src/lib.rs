@@ -7,6 +7,10 @@ mod answer;
 
 mod cuttable;
 
+mod link;
+
+pub mod mesh;
+
 mod process;
 
 mod world;
@@ -16,6 +20,7 @@ use std::time::{Duration, Instant};
 
 pub use self::answer::Answer;
 pub use self::cuttable::CuttableWay;
+pub use self::link::Link;
 pub use self::process::Gateway;
 pub use self::world::{Client, TestWorld};
 

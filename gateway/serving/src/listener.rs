@@ -3,6 +3,8 @@
 
 mod connection;
 
+mod mutual_tls;
+
 mod proxy_protocol;
 
 mod rewind;
@@ -25,6 +27,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
 pub use self::connection::{HttpLimits, Metrics};
+pub use self::mutual_tls::{ClientId, MutualTls};
 pub use self::proxy_protocol::{ProxyProtocol, ProxyProtocolFile, ProxyProtocolMode};
 pub use self::round_trip::{OnRoundTrip, round_trip};
 pub use self::tls::{Certificates, TlsError, TlsFile};
@@ -37,16 +40,25 @@ pub struct Peer {
     pub address: SocketAddr,
     /// Whether the connection is encrypted.
     pub tls: bool,
+    /// Whom its verified certificate stands for, where the listener asks for one.
+    pub client: Option<ClientId>,
 }
 
 /// One bound address and how its connections are treated.
 pub struct Listener {
     socket: TcpListener,
-    tls: Option<Arc<Certificates>>,
+    tls: Option<Tls>,
     proxy_protocol: ProxyProtocol,
     limits: HttpLimits,
     metrics: Metrics,
     on_round_trip: Option<OnRoundTrip>,
+}
+
+/// Whose certificates a listener shows, and whether it asks for one.
+#[derive(Debug)]
+enum Tls {
+    Server(Arc<Certificates>),
+    Mutual(Arc<MutualTls>),
 }
 
 /// Why an address could not be bound.
@@ -95,7 +107,16 @@ impl Listener {
     #[must_use]
     pub fn with_tls(self, certificates: Option<Arc<Certificates>>) -> Self {
         Self {
-            tls: certificates,
+            tls: certificates.map(Tls::Server),
+            ..self
+        }
+    }
+
+    /// The same listener, for clients that show a certificate.
+    #[must_use]
+    pub fn with_mutual_tls(self, tls: Arc<MutualTls>) -> Self {
+        Self {
+            tls: Some(Tls::Mutual(tls)),
             ..self
         }
     }

@@ -44,6 +44,10 @@ pub struct File {
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub peers: Vec<IpNet>,
+    /// Links between regions on which both ends show a certificate. Without it, links are plain, and
+    /// trusted by `peers`.
+    #[serde(default)]
+    pub mesh: Option<MeshFile>,
     /// Where addresses are. Without databases, the built-in country data.
     #[serde(default)]
     pub geo: GeoFile,
@@ -95,6 +99,9 @@ pub struct RegionFile {
     /// How other regions reach its gateway, such as `https://ams3.edge.example.com`. Our own needs none.
     #[serde(default)]
     pub address: Option<String>,
+    /// How other regions reach its mesh listener: host and port. Wins over `address`.
+    #[serde(default)]
+    pub mesh: Option<String>,
     /// How clients reach it without steering; the target of redirects.
     #[serde(default)]
     pub public_url: Option<String>,
@@ -156,6 +163,34 @@ impl Default for AdminFile {
             token: None,
         }
     }
+}
+
+/// Links between regions.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MeshFile {
+    /// Address and port that the other regions connect to.
+    pub listen: SocketAddr,
+    /// Whether other processes may listen there, too, each getting a part of the connections.
+    #[serde(default)]
+    pub share_port: bool,
+    /// PEM file with this region's certificate, for `<region>.region.edge.internal`.
+    pub certificate: PathBuf,
+    /// PEM file with its private key.
+    pub key: PathBuf,
+    /// PEM files with the authorities that regions' certificates are checked against.
+    pub authorities: Vec<PathBuf>,
+    /// The mesh listeners of this region's other gateways, `host:port`; a name stands for all its
+    /// addresses. Our own may be among them.
+    #[serde(default)]
+    pub siblings: Vec<String>,
+    /// Whether requests may be carried through a third region where that is faster or the only way.
+    #[serde(default = "default_relay")]
+    pub relay: bool,
+}
+
+fn default_relay() -> bool {
+    true
 }
 
 /// Where addresses are.

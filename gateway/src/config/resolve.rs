@@ -4,6 +4,8 @@ mod dns;
 
 mod learning;
 
+mod mesh;
+
 mod regions;
 
 mod routes;
@@ -20,6 +22,7 @@ use serving::config::Invalid;
 use serving::listener::{HttpLimits, TlsFile};
 
 use self::learning::{correction, learning};
+use self::mesh::mesh;
 use self::regions::regions;
 use self::routes::{action, matcher};
 use self::steering::{
@@ -31,6 +34,7 @@ use super::fixed::Fixed;
 use super::{AssetServerConfig, Config, ListenerConfig, RouteConfig, UpstreamConfig};
 use crate::client_addr::TrustedProxies;
 use crate::gateway::RegionCheck;
+use crate::mesh::LinkTimeouts;
 use crate::region::HealthPolicy;
 
 pub(super) fn resolve(file: File, directory: &Path) -> Result<Config, Invalid> {
@@ -54,7 +58,7 @@ pub(super) fn resolve(file: File, directory: &Path) -> Result<Config, Invalid> {
     dns::region_addresses(&file.regions)?;
     let dns = file.dns.map(|dns| dns::dns(dns, &file.regions, directory));
     let dns = dns.transpose().map_err(|e| e.within("dns"))?;
-    let regions = regions(&file.regions, &file.region)?;
+    let regions = regions(&file.regions, &file.region, file.mesh.is_some())?;
     let upstreams: Vec<UpstreamConfig> = file
         .upstreams
         .iter()
@@ -134,7 +138,13 @@ pub(super) fn resolve(file: File, directory: &Path) -> Result<Config, Invalid> {
     if file.listeners.is_empty() {
         return Err(Invalid::new("listeners", "at least one listener is needed"));
     }
+    let link = timeouts(file.steering.timeouts);
+    let mesh = file
+        .mesh
+        .map(|mesh| self::mesh(mesh, directory))
+        .transpose()?;
     Ok(Config {
+        mesh,
         listeners: file
             .listeners
             .into_iter()
@@ -172,7 +182,11 @@ pub(super) fn resolve(file: File, directory: &Path) -> Result<Config, Invalid> {
         preferences: preferences(&file.steering.preference, &regions)?,
         tenants,
         state_directory: file.state_directory.map(|path| directory.join(path)),
-        mesh_timeouts: timeouts(file.steering.timeouts),
+        link_timeouts: LinkTimeouts {
+            connect: link.connect,
+            first_byte: link.first_byte,
+            idle: link.idle,
+        },
         requests_in_flight: file.limits.requests_in_flight,
         http_limits: http_limits(file.limits)?,
         certificate_authorities: file

@@ -1,9 +1,13 @@
-//! The demo's certificate authority and the one certificate that all its regions use.
+//! The demo's certificate authority and the one certificate that all its regions serve, and the
+//! certificates by which the regions know each other.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use serving::listener::TlsFile;
+
+use crate::mesh::authority::{Validity, issue, make_authority};
 
 /// Where the files are.
 pub(super) struct Certificate {
@@ -13,6 +17,29 @@ pub(super) struct Certificate {
 
 /// Names the certificate is for.
 const NAMES: [&str; 5] = ["edge.test", "*.edge.test", "localhost", "127.0.0.1", "::1"];
+
+/// Makes an authority for the links between regions, and a certificate from it for each.
+pub(super) fn make_for_mesh(
+    directory: &Path,
+    regions: &[&str],
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let now = SystemTime::now();
+    let validity = Validity {
+        from: now - Duration::from_secs(3600),
+        until: now + Duration::from_secs(30 * 86_400),
+    };
+    let authority = make_authority(validity)?;
+    std::fs::write(directory.join("mesh-ca.pem"), &authority.certificate)?;
+    for region in regions {
+        let issued = issue(&authority, region, validity)?;
+        std::fs::write(
+            directory.join(format!("mesh-{region}.pem")),
+            issued.certificate,
+        )?;
+        std::fs::write(directory.join(format!("mesh-{region}.key")), issued.key)?;
+    }
+    Ok(())
+}
 
 /// Makes an authority and a certificate from it. The authority's key is forgotten.
 pub(super) fn make(

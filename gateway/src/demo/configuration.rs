@@ -22,7 +22,9 @@ pub(super) struct Plan<'a> {
     pub(super) dns_name: &'a str,
     /// Every region's address, as DNS answers it.
     pub(super) addresses: &'a [IpAddr],
-    /// Every region's name, and its address as seen from this one.
+    /// Where this region's mesh listener is.
+    pub(super) mesh: SocketAddr,
+    /// Every region's name, and its mesh listener as seen from this one.
     pub(super) regions: &'a [(String, SocketAddr)],
     pub(super) tls: &'a TlsFile,
     pub(super) s3_endpoint: String,
@@ -47,7 +49,7 @@ pub(super) fn write(plan: &Plan<'_>, path: &Path) -> std::io::Result<()> {
         .regions
         .iter()
         .zip(plan.addresses)
-        .map(|((name, address), own)| json!({"name": name, "address": format!("http://{address}"), "addresses": [own]}))
+        .map(|((name, address), own)| json!({"name": name, "mesh": address, "addresses": [own]}))
         .collect();
     let name_servers: Vec<_> = (1..)
         .zip(plan.regions)
@@ -102,9 +104,17 @@ pub(super) fn write(plan: &Plan<'_>, path: &Path) -> std::io::Result<()> {
         "regions": regions,
         "listeners": listeners,
         "admin": {"address": plan.admin, "token": {"file": plan.admin_token}},
-        // A client on loopback may say where it is; other regions connect from loopback, too.
+        // A client on loopback may say where it is, and that it was carried. The other regions are known by
+        // their certificates.
         "trusted_proxies": ["127.0.0.0/8"],
         "peers": ["127.0.0.0/8"],
+        "mesh": {
+            "listen": plan.mesh,
+            "share_port": true,
+            "certificate": format!("mesh-{}.pem", plan.region),
+            "key": format!("mesh-{}.key", plan.region),
+            "authorities": ["mesh-ca.pem"],
+        },
         "steering": {
             "health_check": {"interval": "250ms", "timeout": "1s", "down_after": 2, "up_after": 2},
             "slow_start": plan.slow_start,

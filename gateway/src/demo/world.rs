@@ -108,6 +108,12 @@ impl World {
 
         let dns = ports.take_for_datagrams()?;
 
+        // Beside the documented ports, which count up from the first.
+        let mesh: Vec<HeldPort> = REGIONS
+            .iter()
+            .map(|_| HeldPort::hold(0))
+            .collect::<io::Result<_>>()?;
+
         std::fs::create_dir(at("store"))?;
         let stream_rate = options.distance.then_some(STREAM_RATE);
         let store = S3Store::start_with(&at("store"), 0, &REGIONS, stream_rate).await?;
@@ -119,6 +125,7 @@ impl World {
             whoami.push(Whoami::start(name).await?);
         }
         let certificate = certificate::make(directory.path()).map_err(StartError::Certificate)?;
+        certificate::make_for_mesh(directory.path(), &REGIONS).map_err(StartError::Certificate)?;
         std::fs::write(at("admin-token"), format!("{:032x}", fastrand::u128(..)))?;
 
         let mut relays = Vec::new();
@@ -127,7 +134,7 @@ impl World {
             let (mut seen, mut purge_peers) = (Vec::new(), Vec::new());
             for (to, other) in REGIONS.iter().enumerate() {
                 let address =
-                    distant(own[to].0, name, other, options.distance, &mut relays).await?;
+                    distant(mesh[to].addr(), name, other, options.distance, &mut relays).await?;
                 seen.push(((*other).to_owned(), address));
                 if to != from {
                     let admin =
@@ -160,6 +167,7 @@ impl World {
             let plan = Plan {
                 region: name,
                 http: own[from].0,
+                mesh: mesh[from].addr(),
                 admin: own[from].1,
                 global_http: global.0,
                 global_https: global.1,
@@ -209,7 +217,7 @@ impl World {
             global,
             dns,
             certificate,
-            _ports: ports.held,
+            _ports: ports.held.into_iter().chain(mesh).collect(),
             _relays: relays,
             directory,
         })

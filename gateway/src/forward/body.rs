@@ -19,6 +19,8 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub enum RequestBody {
     /// There is none.
     Empty,
+    /// Made here. `None` once it is sent.
+    Full(Option<Bytes>),
     /// The client's.
     Streaming(Streaming),
 }
@@ -105,6 +107,7 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
+            Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Streaming(streaming) => {
                 streaming.touched = true;
                 match &mut streaming.body {
@@ -118,6 +121,7 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
+            Self::Full(bytes) => bytes.is_none(),
             Self::Streaming(streaming) => streaming.body.as_ref().is_none_or(Body::is_end_stream),
         }
     }
@@ -127,6 +131,7 @@ impl Body for RequestBody {
             Self::Streaming(Streaming {
                 body: Some(body), ..
             }) => body.size_hint(),
+            Self::Full(Some(bytes)) => SizeHint::with_exact(bytes.len() as u64),
             _ => SizeHint::with_exact(0),
         }
     }

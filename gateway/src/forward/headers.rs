@@ -20,6 +20,13 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 /// How often a request has been carried between regions. Believed from regions only.
 pub const CARRIED_HOPS: HeaderName = HeaderName::from_static("x-edge-hops");
 
+/// The region that a carried request is for, where that is not the one that gets it. Believed from
+/// regions with a certificate only.
+pub const CARRIED_TO: HeaderName = HeaderName::from_static("x-edge-destination");
+
+/// In a third region's answer: it could not pass the request on. `unsent` or `broken`.
+pub const RELAY_FAILED: HeaderName = HeaderName::from_static("x-edge-relay-failed");
+
 /// Meant for one connection only (RFC 9110 section 7.6.1), whether `Connection` lists them or not.
 const HOP_BY_HOP: [HeaderName; 7] = [
     CONNECTION,

@@ -8,8 +8,8 @@ use http::{HeaderMap, Request, Response, Uri};
 use hyper::body::Incoming;
 use serving::drain::Drain;
 
-use super::body::{IdleBody, ResponseBody, Source};
-use super::headers::{CARRIED_HOPS, strip_hop_by_hop};
+use super::body::{IdleBody, RequestBody, ResponseBody, Source};
+use super::headers::{CARRIED_HOPS, CARRIED_TO, RELAY_FAILED, strip_hop_by_hop};
 use super::upgrade::Upgrade;
 use crate::error::{Error, Retry};
 use crate::upstream::Client;
@@ -64,6 +64,13 @@ impl Outgoing {
         self.upgrade.is_some()
     }
 
+    /// The body, for whoever reads it here; empty if it has been taken.
+    pub(crate) fn own_body(&self) -> RequestBody {
+        self.body
+            .attempt()
+            .map_or(RequestBody::Empty, |(body, _)| body)
+    }
+
     /// Path and query as asked for.
     pub(super) fn path(&self) -> PathAndQuery {
         self.parts
@@ -77,7 +84,9 @@ impl Outgoing {
     pub(super) fn headers(&self) -> HeaderMap {
         let mut headers = self.parts.headers.clone();
         strip_hop_by_hop(&mut headers);
-        headers.remove(CARRIED_HOPS);
+        for ours in [CARRIED_HOPS, CARRIED_TO, RELAY_FAILED] {
+            headers.remove(ours);
+        }
         if let Some(upgrade) = &self.upgrade {
             upgrade.ask(&mut headers);
         }

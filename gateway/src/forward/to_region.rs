@@ -1,58 +1,56 @@
-//! Carries a request to another region over a warm HTTP/2 connection.
-
-use std::time::Duration;
+//! Sends a request to another region over a warm link, once. Which link, and what if it fails, is for
+//! `mesh::carry`.
 
 use http::{HeaderValue, Response};
 use serving::drain::Drain;
 
 use super::body::ResponseBody;
-use super::headers::{CARRIED_HOPS, Forwarded, add_via};
+use super::headers::{CARRIED_HOPS, CARRIED_TO, Forwarded, add_via};
 use super::outgoing::{Attempt, Outgoing};
 use crate::error::Error;
-use crate::region::Region;
-use crate::upstream::{Client, RetryBudget};
+use crate::mesh::{Link, LinkTimeouts};
 
-/// Connections to the other regions.
-#[derive(Debug)]
-pub struct Mesh {
-    /// For everything that HTTP/2 can carry.
-    pub http2: Client,
-    /// For protocol upgrades.
-    pub http1: Client,
-    /// Until the response's headers.
-    pub first_byte: Duration,
-    /// Between two frames of a response body.
-    pub idle: Duration,
-    /// Bounds how many carried requests may be retries.
-    pub retry_budget: RetryBudget,
+/// One leg of a carried request's way.
+#[derive(Clone, Copy, Debug)]
+pub struct Leg<'a> {
+    /// The link it takes.
+    pub link: &'a Link,
+    /// Its timers.
+    pub timeouts: LinkTimeouts,
+    /// How often the request has been carried, this time included.
+    pub hops: u8,
+    /// The region it is for, where that is not the one at the other end.
+    pub destination: Option<&'a HeaderValue>,
 }
 
-/// Sends `request` to `region`. `hops` counts this time, too.
+/// Sends `request` over one leg.
 pub async fn to_region(
-    mesh: &Mesh,
-    region: &Region,
-    hops: u8,
+    leg: Leg<'_>,
     request: &mut Outgoing,
     forwarded: &Forwarded<'_>,
     drain: &Drain,
 ) -> Result<Response<ResponseBody>, Error> {
-    let address = region.address.as_ref().ok_or(Error::NoUsableRegion)?;
+    let address = leg.link.address.as_ref().ok_or(Error::NoUsableRegion)?;
     let mut headers = request.headers();
     forwarded.apply(&mut headers);
     add_via(&mut headers, request.parts.version, forwarded.region);
-    headers.insert(CARRIED_HOPS, HeaderValue::from(u16::from(hops)));
+    headers.insert(CARRIED_HOPS, HeaderValue::from(u16::from(leg.hops)));
+    if let Some(destination) = leg.destination {
+        headers.insert(CARRIED_TO, destination.clone());
+    }
+    let clients = leg.link.clients();
     let attempt = Attempt {
         client: if request.upgrade.is_some() {
-            &mesh.http1
+            &clients.http1
         } else {
-            &mesh.http2
+            &clients.http2
         },
         scheme: &address.scheme,
         authority: &address.authority,
         path: request.path(),
         headers,
-        first_byte: mesh.first_byte,
-        idle: mesh.idle,
+        first_byte: leg.timeouts.first_byte,
+        idle: leg.timeouts.idle,
     };
     request.send(attempt, drain).await
 }

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serving::drain::Drain;
-use serving::listener::Certificates;
+use serving::listener::{Certificates, MutualTls};
 use serving::watch;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Edge, Settings};
 use crate::config::{self, ActionConfig, Config, RouteConfig, UpstreamConfig};
+use crate::mesh::{KeyFiles, Keys};
 use crate::metrics::Metrics;
 use crate::region::MAX_REGIONS;
 use crate::route::{Action, Route, RouteTable};
@@ -205,6 +206,33 @@ pub(super) async fn certificates(certificates: Arc<Certificates>, drain: Drain) 
             Ok(()) => tracing::info!("certificates were reloaded"),
             Err(error) => {
                 tracing::error!(%error, "certificates were not reloaded; those before go on");
+            }
+        }
+    }
+}
+
+/// Takes over the mesh's key material whenever its files change. A bad file keeps what is in use.
+pub(super) async fn mesh_keys(edge: Arc<Edge>, files: KeyFiles, acceptor: Arc<MutualTls>) {
+    let mut changes = watch::files(files.all());
+    loop {
+        tokio::select! {
+            () = changes.next() => {}
+            () = edge.drain.started() => return,
+        }
+        match Keys::load(&files, edge.regions.own().name.as_str()) {
+            Ok(keys) => {
+                keys.put(&acceptor, &edge.mesh, &edge.regions);
+                edge.metrics.mesh.keys(&keys);
+                match keys.trouble {
+                    None => tracing::info!("the mesh's certificate was reloaded"),
+                    Some(reason) => {
+                        tracing::error!(%reason, "other regions will not take this region's certificate");
+                    }
+                }
+            }
+            Err(error) => {
+                edge.metrics.mesh.reloads_refused.inc();
+                tracing::error!(%error, "the mesh's certificate was not reloaded; the one before goes on");
             }
         }
     }

@@ -10,21 +10,21 @@ use geo_db::{CostTable, GeoDb};
 use prometheus::Registry;
 use serving::drain::Drain;
 use serving::listener::{
-    self, BindError, Certificates, Listener, Metrics as ListenerMetrics, OnRoundTrip, TlsError,
+    self, BindError, Certificates, Listener, Metrics as ListenerMetrics, MutualTls, OnRoundTrip,
+    TlsError,
 };
 use tokio::net::TcpListener;
 
 use super::{Assets, Edge, balance, reload};
 use crate::admission::Admission;
-use crate::config::{AssetServerConfig, Config};
+use crate::config::{AssetServerConfig, Config, MeshConfig};
 use crate::dns::{Challenges, DnsServer, ServeError, Serving};
-use crate::forward::Mesh;
 use crate::learning::{self, Learning};
 use crate::metrics::{self, Metrics};
 use crate::region::drain_order::StoreError;
 use crate::region::{self, Drains, Hearsay, Load, World};
 use crate::steering::Balance as Shares;
-use crate::upstream::{self, Balance, RetryBudget, client, roots};
+use crate::upstream::{self, Balance, roots};
 use crate::{admin, mesh, request_path};
 
 /// Why a gateway could not start.
@@ -41,6 +41,9 @@ pub enum StartError {
         /// The reason.
         source: TlsError,
     },
+    /// The key material of the mesh cannot be used.
+    #[error("mesh: {0}")]
+    Mesh(#[from] mesh::KeysError),
     /// A file with certificate authorities cannot be loaded.
     #[error("certificate authorities: {file}: {source}")]
     Roots {
@@ -115,6 +118,11 @@ impl Gateway {
                 .with_limits(config.http_limits);
             listeners.push(listener);
         }
+        let mesh = config
+            .mesh
+            .as_ref()
+            .map(|file| open_mesh(file, &config))
+            .transpose()?;
         let admin_socket = listener::bind(config.admin, false)?;
         let dns = config.dns.take();
         let dns = dns.map(|dns| DnsServer::bind(dns, config.workers, &config.regions, &registry));
@@ -138,7 +146,6 @@ impl Gateway {
             .inspect_err(|error| tracing::warn!(%error, "geo data will not be reloaded"))
             .ok();
         let drains = Drains::open(&config.regions, config.state_directory)?;
-        let timeouts = config.mesh_timeouts;
         let admission = Admission::new(config.requests_in_flight);
         metrics::register_pulled(&registry, &admission, &geo)?;
         let edge = Arc::new(Edge {
@@ -156,13 +163,14 @@ impl Gateway {
             spill: config.spill,
             drains,
             preferences: config.preferences,
-            mesh: Mesh {
-                http2: client(true, timeouts.connect, &roots),
-                http1: client(false, timeouts.connect, &roots),
-                first_byte: timeouts.first_byte,
-                idle: timeouts.idle,
-                retry_budget: RetryBudget::new(),
-            },
+            mesh: mesh::Links::new(
+                &config.regions,
+                mesh.as_ref().map(|mesh| &mesh.keys),
+                config.link_timeouts,
+                &roots,
+                config.mesh.as_ref().is_some_and(|mesh| mesh.relay),
+                |region| metrics.mesh.carried(region),
+            ),
             assets,
             dns_challenges: Challenges::default(),
             settings: ArcSwap::from_pointee(settings),
@@ -181,14 +189,27 @@ impl Gateway {
             ));
         }
         let dns_addresses: Vec<_> = dns.iter().flat_map(|dns| dns.addresses.clone()).collect();
+        let mut siblings = Vec::new();
+        let mut names: Vec<String> = config
+            .listeners
+            .iter()
+            .map(|file| file.name.clone())
+            .collect();
+        if let (Some(mesh), Some(file)) = (mesh, config.mesh) {
+            edge.metrics.mesh.keys(&mesh.keys);
+            let listener = Listener::new(mesh.socket, listener_metrics("mesh"))
+                .with_mutual_tls(mesh.tls.clone())
+                .with_limits(config.http_limits);
+            listeners.push(listener);
+            names.push("mesh".into());
+            siblings = file.siblings;
+            drain.spawn(reload::mesh_keys(edge.clone(), file.keys, mesh.tls));
+        }
         let mut gateway = Self {
-            listeners: config
-                .listeners
-                .iter()
+            listeners: names
+                .into_iter()
                 .zip(&listeners)
-                .filter_map(|(file, listener)| {
-                    Some((file.name.clone(), listener.local_addr().ok()?))
-                })
+                .filter_map(|(name, listener)| Some((name, listener.local_addr().ok()?)))
                 .chain(
                     dns_addresses
                         .into_iter()
@@ -205,7 +226,7 @@ impl Gateway {
             edge,
         };
         gateway
-            .serve(listeners, admin_socket, config.admin_token)
+            .serve(listeners, admin_socket, config.admin_token, siblings)
             .await;
         gateway.dns = dns.map(|dns| dns.serve(&gateway.edge));
         Ok(gateway)
@@ -216,6 +237,7 @@ impl Gateway {
         listeners: Vec<Listener>,
         admin_socket: TcpListener,
         token: Option<serving::secret::Secret>,
+        siblings: Vec<String>,
     ) {
         let edge = &self.edge;
         // Who is alive is known before the first request is steered.
@@ -234,6 +256,9 @@ impl Gateway {
         }
         edge.drain
             .spawn(learning::run(edge.clone(), edge.drain.clone()));
+        if !siblings.is_empty() {
+            tokio::spawn(mesh::run_siblings(edge.clone(), siblings));
+        }
         for listener in listeners {
             let edge = edge.clone();
             let listener = listener.with_round_trips(on_round_trip(&edge));
@@ -275,5 +300,24 @@ fn on_round_trip(edge: &Arc<Edge>) -> OnRoundTrip {
         if !settings.trusted_proxies.contains(client) && !settings.peers.contains(client) {
             edge.learning.observe(client, rtt);
         }
+    })
+}
+
+/// The mesh before anything is built on it.
+struct OpenMesh {
+    socket: TcpListener,
+    keys: mesh::Keys,
+    tls: Arc<MutualTls>,
+}
+
+fn open_mesh(file: &MeshConfig, config: &Config) -> Result<OpenMesh, StartError> {
+    let keys = mesh::Keys::load(&file.keys, config.regions.own().name.as_str())?;
+    if let Some(reason) = &keys.trouble {
+        tracing::error!(%reason, "other regions will not take this region's certificate");
+    }
+    Ok(OpenMesh {
+        socket: listener::bind(file.listen, file.share_port)?,
+        tls: keys.acceptor(&config.regions),
+        keys,
     })
 }

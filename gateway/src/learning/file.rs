@@ -134,7 +134,7 @@ mod tests {
 
     fn regions() -> RegionSet {
         let point = Point { lat: 0.0, lon: 0.0 };
-        let region = |name: &str| Region::new(name.parse().unwrap(), point, None, None);
+        let region = |name: &str| Region::new(name.parse().unwrap(), point, None, None, None);
         RegionSet::new(vec![region("ams3"), region("nyc3")], "ams3").unwrap()
     }
 

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::region::drain_order::Orders;
-use crate::region::{HealthWord, Load};
+use crate::region::{HealthWord, Load, MAX_REGIONS};
 use crate::steering::RttDelta;
 
 /// One gateway's word.
@@ -38,6 +38,32 @@ pub struct Record {
     /// What works there, and how it sees the others.
     #[serde(default)]
     pub health: HealthWord,
+    /// Round trips of the speaker's own links that answer, in milliseconds.
+    #[serde(default)]
+    pub rtts: BTreeMap<String, f32>,
+}
+
+/// No way on Earth takes longer; who says so is not believed to be faster or slower than this, in
+/// milliseconds.
+const LONGEST_RTT: f32 = 10_000.0;
+
+impl Record {
+    /// The record with what no honest gateway would say put within bounds.
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        self.shares.retain(|_, share| !share.is_nan());
+        for share in self.shares.values_mut() {
+            *share = share.clamp(0.0, 1.0);
+        }
+        self.rtts.retain(|_, rtt| (0.0..=LONGEST_RTT).contains(rtt));
+        while self.shares.len() > MAX_REGIONS {
+            self.shares.pop_last();
+        }
+        while self.rtts.len() > MAX_REGIONS {
+            self.rtts.pop_last();
+        }
+        self
+    }
 }
 
 /// When a record was made: by start of its gateway, then by count. Clocks of two machines are never

@@ -1,20 +1,29 @@
-//! The last word of every region, with the time at which it was heard here.
+//! The last word of every gateway of every region, with the time at which it was heard here.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::ArcSwap;
 
 use super::record::{Instance, Record};
 use crate::region::{MAX_REGIONS, RegionIndex};
+
+/// Most gateways of one region that are remembered; the one that has been silent longest goes first.
+pub const MAX_INSTANCES: usize = 16;
+/// A gateway that is silent for this long is forgotten while others of its region speak.
+const FORGOTTEN: Duration = Duration::from_secs(10);
+/// A region's own word counts before hearsay for this long.
+const FRESH: Duration = Duration::from_secs(3);
 
 /// A record and when it came.
 #[derive(Clone, Debug)]
 pub struct Heard {
     /// What was said.
     pub record: Record,
-    /// When it was heard, by our clock.
+    /// When it was heard, by our clock; if through another region, when that one heard it.
     pub at: Instant,
+    /// The region that passed it on; `None` for the speaker's own word.
+    pub via: Option<RegionIndex>,
 }
 
 impl Heard {
@@ -29,7 +38,7 @@ impl Heard {
 pub struct State {
     /// Who we are among the gateways of our region.
     pub instance: Instance,
-    heard: [ArcSwapOption<Heard>; MAX_REGIONS],
+    heard: [ArcSwap<Vec<Arc<Heard>>>; MAX_REGIONS],
 }
 
 impl State {
@@ -37,58 +46,97 @@ impl State {
     pub fn new(instance: Instance) -> Self {
         Self {
             instance,
-            heard: Default::default(),
+            heard: std::array::from_fn(|_| ArcSwap::default()),
         }
     }
 
-    /// Takes in a region's word. An older one of the same gateway, which came by a slower way, is
+    /// Takes in a gateway's own word. An older one of the same gateway, which came by a slower way, is
     /// refused.
     pub fn hear(&self, from: RegionIndex, record: Record, now: Instant) -> bool {
-        let slot = &self.heard[from.get()];
-        let is_old = slot.load().as_ref().is_some_and(|before| {
-            before.record.instance == record.instance && before.record.version > record.version
-        });
-        if !is_old {
-            slot.store(Some(Arc::new(Heard { record, at: now })));
-        }
-        !is_old
+        self.hear_aged(from, record, Duration::ZERO, now)
     }
 
-    /// The last word of a region.
+    /// Takes in what a region has said of another of its own gateways, or of itself, `age` ago.
+    pub(super) fn hear_aged(
+        &self,
+        from: RegionIndex,
+        record: Record,
+        age: Duration,
+        now: Instant,
+    ) -> bool {
+        let Some(at) = now.checked_sub(age).filter(|_| age <= FORGOTTEN) else {
+            return false;
+        };
+        let via = None;
+        self.take(from, Heard { record, at, via }, now)
+    }
+
+    /// Takes in what region `via` has heard of region `about`, `age` ago. A fresh word of its own is
+    /// never displaced, nor a newer one of the same gateway.
+    pub fn hear_of(
+        &self,
+        about: RegionIndex,
+        via: RegionIndex,
+        record: Record,
+        age: Duration,
+        now: Instant,
+    ) -> bool {
+        let own_word = |word: &Arc<Heard>| word.via.is_none() && word.age(now) <= FRESH;
+        let Some(at) = now.checked_sub(age) else {
+            return false;
+        };
+        if age > FORGOTTEN || self.instances(about).iter().any(own_word) {
+            return false;
+        }
+        let via = Some(via);
+        self.take(about, Heard { record, at, via }, now)
+    }
+
+    fn take(&self, from: RegionIndex, word: Heard, now: Instant) -> bool {
+        let word = Arc::new(word);
+        let is_same = |other: &Heard| other.record.instance == word.record.instance;
+        // The same word once more, passed on, does not make it younger.
+        let is_old =
+            |before: &Heard| is_same(before) && before.record.version >= word.record.version;
+        let mut taken = true;
+        self.heard[from.get()].rcu(|words| {
+            taken = !words.iter().any(|before| is_old(before));
+            let mut next: Vec<Arc<Heard>> = words.to_vec();
+            if taken {
+                next.retain(|other| !is_same(other) && other.age(now) <= FORGOTTEN);
+                next.push(word.clone());
+                next.sort_by_key(|word| std::cmp::Reverse(word.at));
+                next.truncate(MAX_INSTANCES);
+            }
+            next
+        });
+        taken
+    }
+
+    /// The word that stands for a region: of those of its gateways that speak now, the latest of one
+    /// that takes work, if one does.
     pub fn heard(&self, from: RegionIndex) -> Option<Arc<Heard>> {
-        self.heard[from.get()].load_full()
+        let words = self.heard[from.get()].load();
+        let latest = words.first()?;
+        // A gateway that was restarted must not stand for the one that has followed it.
+        let speaking = words
+            .iter()
+            .take_while(|word| latest.at.saturating_duration_since(word.at) <= FRESH);
+        let working = speaking.clone().find(|word| !word.record.draining);
+        Some(working.unwrap_or(latest).clone())
+    }
+
+    /// The last word of each gateway of a region, latest first. For our own region: our siblings.
+    pub fn instances(&self, of: RegionIndex) -> Arc<Vec<Arc<Heard>>> {
+        self.heard[of.get()].load_full()
+    }
+
+    /// Whether a region has not spoken for itself lately, so that others should say what they know.
+    pub fn misses(&self, region: RegionIndex, now: Instant) -> bool {
+        let own_word = |word: &Arc<Heard>| word.via.is_none() && word.age(now) <= FRESH;
+        !self.instances(region).iter().any(own_word)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::{Duration, Instant};
-
-    use super::State;
-    use crate::mesh::{Instance, Record, Version};
-    use crate::region::RegionIndex;
-
-    #[test]
-    fn an_older_word_of_the_same_gateway_is_refused_and_a_restarted_one_is_heard() {
-        let state = State::new(Instance::started_now());
-        let now = Instant::now();
-        let say = |instance, started, count| {
-            let version = Version { started, count };
-            let record = Record {
-                instance,
-                version,
-                ..Record::default()
-            };
-            state.hear(RegionIndex(1), record, now)
-        };
-        assert!(say(7, 100, 5));
-        assert!(!say(7, 100, 4));
-        assert!(say(7, 100, 6));
-        assert!(say(8, 90, 1));
-        assert!(state.heard(RegionIndex(0)).is_none());
-        let heard = state.heard(RegionIndex(1)).unwrap();
-        assert_eq!(heard.record.instance, 8);
-        let later = now + Duration::from_secs(3);
-        assert_eq!(heard.age(later), Duration::from_secs(3));
-    }
-}
+mod tests;

@@ -57,6 +57,11 @@ impl Residency {
         self.allowed[region.get()]
     }
 
+    /// Whether a request may pass through a region on its way to one that is allowed.
+    pub fn may_pass(&self, region: RegionIndex) -> bool {
+        self.allows(region) || self.outside == Outside::Carry
+    }
+
     /// Both rules at once: the stricter of each.
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {

@@ -19,14 +19,14 @@ use hyper_util::server::conn::auto;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use super::Peer;
+use super::mutual_tls::MutualTls;
 use super::proxy_protocol::{ProxyProtocol, Refused};
 use super::rewind::Rewind;
 use super::round_trip::{Measured, OnRoundTrip};
-use super::tls::Certificates;
+use super::{Peer, Tls};
 use crate::drain::Drain;
 
 /// What one client connection may ask of us.
@@ -97,9 +97,16 @@ impl Metrics {
     }
 }
 
+/// What a connection begins with.
+enum Acceptor {
+    Plain,
+    Tls(TlsAcceptor),
+    Mutual(Arc<MutualTls>),
+}
+
 /// What all connections of a listener have in common.
 pub(super) struct Settings {
-    tls: Option<TlsAcceptor>,
+    tls: Acceptor,
     proxy_protocol: ProxyProtocol,
     limits: HttpLimits,
     metrics: Metrics,
@@ -111,7 +118,7 @@ pub(super) struct Settings {
 
 impl Settings {
     pub(super) fn new(
-        tls: Option<Arc<Certificates>>,
+        tls: Option<Tls>,
         proxy_protocol: ProxyProtocol,
         limits: HttpLimits,
         metrics: Metrics,
@@ -119,7 +126,13 @@ impl Settings {
     ) -> Self {
         let http = builder(limits);
         Self {
-            tls: tls.map(|certificates| TlsAcceptor::from(certificates.server_config())),
+            tls: match tls {
+                None => Acceptor::Plain,
+                Some(Tls::Server(certificates)) => {
+                    Acceptor::Tls(TlsAcceptor::from(certificates.server_config()))
+                }
+                Some(Tls::Mutual(mutual)) => Acceptor::Mutual(mutual),
+            },
             proxy_protocol,
             limits,
             metrics,
@@ -194,32 +207,46 @@ pub(super) async fn serve<F, R, B>(
     let stream = Measured::new(stream, report.map(|report| (peer.ip(), report)));
     let peer = Peer {
         address,
-        tls: settings.tls.is_some(),
+        tls: !matches!(settings.tls, Acceptor::Plain),
+        client: None,
     };
 
-    match &settings.tls {
-        None if first.is_empty() => http(&settings.http, stream, peer, respond, drain).await,
-        None => {
-            http(
-                &settings.http,
-                Rewind::new(first, stream),
-                peer,
-                respond,
-                drain,
-            )
-            .await;
+    let (acceptor, mutual) = match &settings.tls {
+        Acceptor::Plain if first.is_empty() => {
+            return http(&settings.http, stream, peer, respond, drain, None).await;
         }
-        Some(tls) => match timeout(limit, tls.accept(Rewind::new(first, stream))).await {
-            Ok(Ok(stream)) => {
-                let version = match stream.get_ref().1.alpn_protocol() {
-                    Some(b"h2") => &settings.http2,
-                    _ => &settings.http1,
-                };
-                http(version, stream, peer, respond, drain).await;
-            }
-            Ok(Err(_)) | Err(_) => metrics.tls_failed.inc(),
-        },
+        Acceptor::Plain => {
+            let stream = Rewind::new(first, stream);
+            return http(&settings.http, stream, peer, respond, drain, None).await;
+        }
+        Acceptor::Tls(acceptor) => (acceptor.clone(), None),
+        Acceptor::Mutual(mutual) => (mutual.acceptor(), Some(mutual)),
+    };
+    let refuse = |reason: &dyn std::fmt::Display| {
+        metrics.tls_failed.inc();
+        if let Some(mutual) = mutual {
+            mutual.refused(address, reason);
+        }
+    };
+    let stream = match timeout(limit, acceptor.accept(Rewind::new(first, stream))).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return refuse(&error),
+        Err(_) => return refuse(&"the handshake took too long"),
+    };
+    let client = mutual.map(|mutual| mutual.client(stream.get_ref().1));
+    if client == Some(None) {
+        return refuse(&"its certificate names nobody that is known here");
     }
+    let peer = Peer {
+        client: client.flatten(),
+        ..peer
+    };
+    let version = match stream.get_ref().1.alpn_protocol() {
+        Some(b"h2") => &settings.http2,
+        _ => &settings.http1,
+    };
+    let age = mutual.map(|mutual| mutual.age());
+    http(version, stream, peer, respond, drain, age).await;
 }
 
 fn refuse(metrics: &Metrics, peer: SocketAddr, refused: Refused) {
@@ -233,6 +260,7 @@ async fn http<S, F, R, B>(
     peer: Peer,
     respond: F,
     drain: Drain,
+    age: Option<Duration>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Fn(Peer, Request<Incoming>) -> R + Clone + Send + Sync + 'static,
@@ -252,6 +280,10 @@ async fn http<S, F, R, B>(
         // Clients reset connections all the time; what matters of it is in the access log.
         _ = connection.as_mut() => {}
         _ = drained.next() => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+        () = sleep(age.unwrap_or_default()), if age.is_some() => {
             connection.as_mut().graceful_shutdown();
             let _ = connection.await;
         }

@@ -8,7 +8,11 @@ use serving::config::Invalid;
 use super::super::file::RegionFile;
 use crate::region::{Address, MAX_REGIONS, Region, RegionSet};
 
-pub(super) fn regions(files: &[RegionFile], own: &str) -> Result<RegionSet, Invalid> {
+pub(super) fn regions(
+    files: &[RegionFile],
+    own: &str,
+    has_mesh: bool,
+) -> Result<RegionSet, Invalid> {
     if files.len() > MAX_REGIONS {
         return Err(Invalid::new(
             "regions",
@@ -25,15 +29,14 @@ pub(super) fn regions(files: &[RegionFile], own: &str) -> Result<RegionSet, Inva
     if !names.contains(&own) {
         return Err(absent());
     }
-    let regions = files
-        .iter()
-        .enumerate()
-        .map(|(at, file)| region(file, own).map_err(|e| e.within(format!("regions[{at}]"))));
+    let regions = files.iter().enumerate().map(|(at, file)| {
+        region(file, own, has_mesh).map_err(|e| e.within(format!("regions[{at}]")))
+    });
     let regions = regions.collect::<Result<Vec<_>, _>>()?;
     RegionSet::new(regions, own).ok_or_else(absent)
 }
 
-fn region(file: &RegionFile, own: &str) -> Result<Region, Invalid> {
+fn region(file: &RegionFile, own: &str, has_mesh: bool) -> Result<Region, Invalid> {
     let name: RegionSlug = file
         .name
         .parse()
@@ -64,7 +67,19 @@ fn region(file: &RegionFile, own: &str) -> Result<Region, Invalid> {
         .map(address)
         .transpose()
         .map_err(|e| e.within("address"))?;
-    if address.is_none() && file.name != own {
+    let mesh = file
+        .mesh
+        .as_deref()
+        .map(host_and_port)
+        .transpose()
+        .map_err(|e| e.within("mesh"))?;
+    if mesh.is_some() && !has_mesh {
+        return Err(Invalid::new(
+            "mesh",
+            "this gateway has no certificate to show there; give it a `mesh` section",
+        ));
+    }
+    if address.is_none() && mesh.is_none() && file.name != own {
         return Err(Invalid::new(
             "",
             "other regions need an address, such as https://ams3.edge.example.com",
@@ -76,11 +91,27 @@ fn region(file: &RegionFile, own: &str) -> Result<Region, Invalid> {
         .map(|url| address_text(url).map_err(|e| e.within("public_url")))
         .transpose()?;
     let address = address.map(|(scheme, authority)| Address { scheme, authority });
-    Ok(Region::new(name, point, address, public_url).with_weight(file.weight))
+    Ok(Region::new(name, point, address, mesh, public_url).with_weight(file.weight))
 }
 
 fn address_text(url: &str) -> Result<String, Invalid> {
     address(url).map(|(scheme, authority)| format!("{scheme}://{authority}"))
+}
+
+/// `host:port`.
+pub(super) fn host_and_port(text: &str) -> Result<Authority, Invalid> {
+    let authority = text.parse::<Authority>().ok();
+    let has_both = |authority: &Authority| {
+        authority.port_u16().is_some_and(|port| port != 0) && !authority.host().is_empty()
+    };
+    authority
+        .filter(|authority| has_both(authority) && !text.contains('@'))
+        .ok_or_else(|| {
+            Invalid::new(
+                "",
+                format!("{text:?} is not a host and port such as 10.0.0.7:7443"),
+            )
+        })
 }
 
 /// Scheme, host and port of `http://host:port`.
