@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
@@ -45,8 +45,10 @@ pub fn router(edge: &Arc<Edge>, token: Option<Secret>) -> Router {
 
 /// An origin that never answered keeps us from being ready; one that fails later leaves what is cached.
 fn findings(edge: &Edge) -> Vec<Finding> {
+    let certificates = edge.certificates.as_ref();
+    let mut findings = certificates.map_or_else(Vec::new, |kept| kept.findings(SystemTime::now()));
     let Some(Assets::Embedded(server)) = &edge.assets else {
-        return Vec::new();
+        return findings;
     };
     let failing = server.origins().into_iter().filter_map(|origin| {
         let why = origin.error?;
@@ -56,7 +58,8 @@ fn findings(edge: &Edge) -> Vec<Finding> {
             blocking: origin.blocking,
         })
     });
-    failing.collect()
+    findings.extend(failing);
+    findings
 }
 
 #[derive(Serialize)]

@@ -2,6 +2,8 @@
 //!
 //! Everything is read, checked and complete before a port is bound.
 
+mod certificates;
+
 mod file;
 
 mod fixed;
@@ -20,12 +22,16 @@ use serving::listener::{HttpLimits, ProxyProtocol, TlsFile};
 use serving::secret::Secret;
 use serving::telemetry::LogFile;
 
+pub use self::certificates::{
+    AcmeFile, CertificateStoreFile, CertificatesFile, ExternalAccountFile,
+};
 pub use self::file::{
     ActionFile, AdminFile, AssetServerFile, File, GeoFile, HealthCheckFile, LimitsFile,
     ListenerFile, LocationFile, MatchFile, PathFile, RegionCheckFile, RegionFile, RouteFile,
     SteeringFile, TimeoutsFile, UpstreamFile,
 };
 pub use self::fixed::Fixed;
+use crate::certificates::CertificatesConfig;
 use crate::client_addr::TrustedProxies;
 use crate::gateway::RegionCheck;
 use crate::region::{HealthPolicy, MAX_REGIONS, RegionSet};
@@ -65,6 +71,8 @@ pub struct Config {
     pub http_limits: HttpLimits,
     /// Files with certificate authorities.
     pub certificate_authorities: Vec<PathBuf>,
+    /// Certificates had by ACME.
+    pub certificates: Option<CertificatesConfig>,
     /// Where assets come from.
     pub asset_server: Option<AssetServerConfig>,
     /// Services that routes point to.
@@ -86,8 +94,10 @@ pub struct ListenerConfig {
     pub address: SocketAddr,
     /// Whether other processes may listen there, too.
     pub share_port: bool,
-    /// Certificates; empty means plain HTTP.
+    /// Certificates from files.
     pub tls: Vec<TlsFile>,
+    /// Names whose certificates are had by ACME. Plain HTTP where both are empty.
+    pub acme: Vec<String>,
     /// The PROXY protocol.
     pub proxy_protocol: ProxyProtocol,
 }

@@ -17,6 +17,7 @@ use serving::drain::Drain;
 
 pub use self::start::{Gateway, StartError};
 use crate::admission::Admission;
+use crate::certificates::Certificates;
 use crate::client_addr::TrustedProxies;
 use crate::config::Fixed;
 use crate::forward::Mesh;
@@ -45,6 +46,8 @@ pub struct Edge {
     pub state: mesh::State,
     /// Connections to other regions.
     pub mesh: Mesh,
+    /// Certificates had by ACME.
+    pub certificates: Option<Certificates>,
     /// The asset server, if there is one.
     pub assets: Option<Assets>,
     /// What may change while we run.

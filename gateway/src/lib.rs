@@ -7,6 +7,8 @@ pub mod config;
 
 pub mod gateway;
 
+pub mod certificates;
+
 pub mod request_path;
 
 pub mod request_id;

@@ -24,7 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 pub use self::connection::{HttpLimits, Metrics};
 pub use self::proxy_protocol::{ProxyProtocol, ProxyProtocolFile, ProxyProtocolMode};
-pub use self::tls::{Certificates, TlsError, TlsFile};
+pub use self::tls::{Certificates, Issued, TlsError, TlsFile};
 use crate::drain::Drain;
 
 /// What is known of a connection before its first request.

@@ -16,6 +16,7 @@ use serving::listener::{HttpLimits, TlsFile};
 use self::regions::regions;
 use self::routes::{action, matcher};
 use self::upstreams::{timeouts, upstream};
+use super::certificates::certificates;
 use super::file::{AssetServerFile, File, GeoFile, LimitsFile, ListenerFile};
 use super::fixed::Fixed;
 use super::{AssetServerConfig, Config, ListenerConfig, RouteConfig, UpstreamConfig};
@@ -49,6 +50,7 @@ pub(super) fn resolve(file: File, directory: &Path) -> Result<Config, Invalid> {
                 .map_err(|e| e.within(format!("upstreams.{name}")))
         })
         .collect::<Result<_, _>>()?;
+    let certificates = certificates(file.certificates, &file.listeners, directory)?;
     let asset_server = match file.asset_server {
         None => None,
         Some(AssetServerFile::Embedded(embedded)) => {
@@ -127,6 +129,7 @@ pub(super) fn resolve(file: File, directory: &Path) -> Result<Config, Invalid> {
             .iter()
             .map(|path| directory.join(path))
             .collect(),
+        certificates,
         asset_server,
         upstreams,
         routes,
@@ -175,6 +178,7 @@ fn listener(file: ListenerFile, directory: &Path) -> ListenerConfig {
         address: file.address,
         share_port: file.share_port,
         tls: file.tls.into_iter().map(located).collect(),
+        acme: file.acme,
         proxy_protocol: file.proxy_protocol.into(),
     }
 }
