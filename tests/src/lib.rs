@@ -5,6 +5,8 @@
 
 mod answer;
 
+mod pebble;
+
 mod process;
 
 mod world;
@@ -13,6 +15,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 pub use self::answer::Answer;
+pub use self::pebble::{Pebble, Txt};
 pub use self::process::Gateway;
 pub use self::world::{Client, TestWorld};
 

@@ -28,14 +28,14 @@ const MOST_BYTES: usize = 1 << 20;
 
 /// A client of one authority. Clones share connections and what was heard.
 #[derive(Clone)]
-pub struct AcmeClient {
+pub(super) struct AcmeClient {
     http: Client<HttpsConnector<HttpConnector>, BodyWrapper<Bytes>>,
     retry_after_ms: Arc<AtomicU64>,
 }
 
 impl AcmeClient {
     /// A client that trusts `roots`.
-    pub fn new(roots: &Roots) -> Self {
+    pub(super) fn new(roots: &Roots) -> Self {
         let tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .expect("the provider has suites for both versions")
@@ -52,7 +52,7 @@ impl AcmeClient {
     }
 
     /// The `Retry-After` of the last refusal, once.
-    pub fn take_retry_after(&self) -> Option<Duration> {
+    pub(super) fn take_retry_after(&self) -> Option<Duration> {
         match self.retry_after_ms.swap(0, Ordering::Relaxed) {
             0 => None,
             millis => Some(Duration::from_millis(millis)),

@@ -18,7 +18,7 @@ use super::renewal::Validity;
 
 /// A certificate as it lies in the store, sealed.
 #[derive(Clone, Serialize, Deserialize)]
-pub struct Stored {
+pub(super) struct Stored {
     /// Leaf first, PEM.
     pub chain: String,
     /// The private key, PEM.
@@ -52,7 +52,7 @@ pub enum CertificateError {
 
 /// A certificate that can be served.
 #[derive(Clone, Debug)]
-pub struct Served {
+pub(super) struct Served {
     /// Chain and key.
     pub certified: Arc<CertifiedKey>,
     /// How long it is valid.
@@ -61,7 +61,7 @@ pub struct Served {
 
 impl Stored {
     /// Parses it; it must be for `name` and fit its key.
-    pub fn parse(&self, name: &str) -> Result<Served, CertificateError> {
+    pub(super) fn parse(&self, name: &str) -> Result<Served, CertificateError> {
         let chain =
             CertificateDer::pem_slice_iter(self.chain.as_bytes()).collect::<Result<Vec<_>, _>>()?;
         let leaf = chain.first().ok_or(CertificateError::Empty)?;
@@ -104,7 +104,7 @@ fn time(time: ASN1Time) -> SystemTime {
 }
 
 /// A key, and a signing request for `name` in DER.
-pub fn request(name: &str) -> Result<(KeyPair, Vec<u8>), CertificateError> {
+pub(super) fn request(name: &str) -> Result<(KeyPair, Vec<u8>), CertificateError> {
     let mut params = CertificateParams::new(vec![name.to_owned()])?;
     params.distinguished_name = DistinguishedName::new();
     let key = KeyPair::generate()?;
@@ -113,12 +113,12 @@ pub fn request(name: &str) -> Result<(KeyPair, Vec<u8>), CertificateError> {
 }
 
 /// What is served for `name` before there is a certificate: nobody trusts it, but the port answers.
-pub fn placeholder(name: &str) -> Result<Arc<CertifiedKey>, CertificateError> {
+pub(super) fn placeholder(name: &str) -> Result<Arc<CertifiedKey>, CertificateError> {
     self_signed(CertificateParams::new(vec![name.to_owned()])?)
 }
 
 /// The certificate that answers a TLS-ALPN-01 challenge (RFC 8737 section 3).
-pub fn validation(challenge: &Challenge) -> Result<Arc<CertifiedKey>, CertificateError> {
+pub(super) fn validation(challenge: &Challenge) -> Result<Arc<CertifiedKey>, CertificateError> {
     let mut params = CertificateParams::new(vec![challenge.domain.clone()])?;
     params.custom_extensions = vec![CustomExtension::new_acme_identifier(&challenge.digest)];
     self_signed(params)
