@@ -26,6 +26,7 @@ demo: tools ## Three regions, an S3 store and a compute cluster on this machine;
 
 .PHONY: test
 test: tools ## All tests; whole-system tests start real processes on free ports
+	@$(call need,pebble,pebble)
 	$(CARGO) build --locked --workspace --bins
 	if command -v cargo-nextest >/dev/null; then \
 	  $(CARGO) nextest run --locked --workspace && $(CARGO) test --locked --workspace --doc; \

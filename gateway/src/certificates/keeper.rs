@@ -40,6 +40,8 @@ pub(super) struct Keeper {
     window: Option<Window>,
     window_asked: Option<Instant>,
     warned: Option<Instant>,
+    /// Whether the store was read before.
+    looked: bool,
 }
 
 impl Keeper {
@@ -55,6 +57,7 @@ impl Keeper {
             window: None,
             window_asked: None,
             warned: None,
+            looked: false,
         }
     }
 
@@ -127,6 +130,7 @@ impl Keeper {
             }
             None => self.is_own = false,
         }
+        self.looked = true;
         Ok(())
     }
 
@@ -190,7 +194,9 @@ impl Keeper {
 
     /// After a rotation of keys, objects are sealed with the new one.
     async fn seal_anew(&self, object: &str, found: &Found<Stored>) -> Result<(), VaultError> {
-        if found.current_key {
+        // At the first look only: while keys are rotated, regions seal with different ones, and would do each
+        // other's work over at every poll.
+        if found.current_key || self.looked {
             return Ok(());
         }
         let condition = found

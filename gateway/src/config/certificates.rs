@@ -352,7 +352,7 @@ routes: []
             (
                 r#", acme: [edge.example.com, "*.edge.example.com"]"#,
                 "",
-                "5: certificates: no listener has a name",
+                "6: certificates: no listener has a name",
             ),
             (
                 "terms_of_service_agreed: true",
@@ -403,6 +403,31 @@ routes: []
                 "{error}\nshould start with\n{expected}"
             );
         }
+    }
+
+    #[test]
+    fn the_example_in_comments_is_good_and_its_values_are_the_defaults() {
+        let example = include_str!("../../config/gateway.example.yaml");
+        let start = example.find("# certificates:").unwrap();
+        let lines = example[start..]
+            .lines()
+            .take_while(|line| line.starts_with("# "));
+        let text: String = lines.map(|line| format!("{}\n", &line[2..])).collect();
+        let minimal = r#"certificates:
+  acme:
+    directory_url: https://acme-staging-v02.api.letsencrypt.org/directory
+    contact: [mailto:ops@example.com]
+    terms_of_service_agreed: true
+  store: {s3: {endpoint: "https://ams3.digitaloceanspaces.com", bucket: example-edge, credentials: {file: /run/secrets/spaces}}}
+  keys: [{file: /run/secrets/certificates-key}]
+"#;
+        let parse = |text: &str| {
+            let parsed = Document::from_text("gateway.yaml", text).parse();
+            let parsed: std::collections::BTreeMap<String, super::CertificatesFile> =
+                parsed.unwrap();
+            serde_json::to_value(parsed).unwrap()
+        };
+        assert_eq!(parse(&text), parse(minimal));
     }
 
     #[test]
