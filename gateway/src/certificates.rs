@@ -178,7 +178,11 @@ impl Shared {
             None => Some(Condition::Absent),
         };
         if let Some(condition) = condition {
-            self.vault.put(OBJECT, &1_u8, &condition).await?;
+            match self.vault.put(OBJECT, &1_u8, &condition).await {
+                // Another was faster; its key must be ours, too.
+                Err(error) if error.is_conflict() => drop(self.vault.get::<u8>(OBJECT).await?),
+                written => written?,
+            }
         }
         self.keys_agreed.store(true, Ordering::Relaxed);
         Ok(())

@@ -129,8 +129,11 @@ fn self_signed(params: CertificateParams) -> Result<Arc<CertifiedKey>, Certifica
     let certificate = params.self_signed(&key)?;
     let key = PrivatePkcs8KeyDer::from(key.serialize_der());
     let chain = vec![certificate.der().clone()];
-    let certified = CertifiedKey::from_der(chain, key.into(), &aws_lc_rs::default_provider())?;
-    Ok(Arc::new(certified))
+    // Not `from_der`: it parses the certificate, and refuses the critical extension of a challenge.
+    let key = aws_lc_rs::default_provider()
+        .key_provider
+        .load_private_key(key.into())?;
+    Ok(Arc::new(CertifiedKey::new(chain, key)))
 }
 
 #[cfg(test)]
@@ -173,6 +176,24 @@ mod tests {
             empty.parse("*.edge.test"),
             Err(CertificateError::Empty)
         ));
+    }
+
+    #[test]
+    fn a_challenge_is_answered_with_its_name_and_digest_in_a_critical_extension() {
+        let challenge = Challenge {
+            domain: "edge.test".into(),
+            digest: [7; 32],
+        };
+        let certified = validation(&challenge).unwrap();
+        let leaf = certified.end_entity_cert().unwrap();
+        inspect(leaf, "edge.test").unwrap();
+        let (_, parsed) = parse_x509_certificate(leaf.as_ref()).unwrap();
+        let extension = parsed
+            .extensions()
+            .iter()
+            .find(|e| e.oid.to_id_string() == "1.3.6.1.5.5.7.1.31");
+        let extension = extension.unwrap();
+        assert!(extension.critical && extension.value.ends_with(&[7; 32]));
     }
 
     proptest! {
