@@ -146,12 +146,14 @@ pub(super) async fn order(
         ready(&mut order, acme.challenge).await?;
     }
     let patience = RetryPolicy::new().timeout(PATIENCE).backoff(1.5);
-    if order.poll_ready(&patience).await? != OrderStatus::Ready {
-        let reason = refusal(&mut order).await;
-        return Err(OrderError::Validation {
-            name: name.to_owned(),
-            reason,
-        });
+    match order.poll_ready(&patience).await.map_err(OrderError::from) {
+        Ok(OrderStatus::Ready) => {}
+        // Some authorities say why at the order, some at the challenge.
+        Ok(_) => return Err(refused(&mut order, name, None).await),
+        Err(error @ OrderError::Acme(instant_acme::Error::Api(_))) if !error.is_rate_limit() => {
+            return Err(refused(&mut order, name, Some(error.to_string())).await);
+        }
+        Err(error) => return Err(error),
     }
     let (key, request) = certificate::request(name)?;
     order.finalize_csr(&request).await?;
@@ -199,22 +201,22 @@ async fn ready(order: &mut Order, kind: ChallengeKind) -> Result<(), OrderError>
     Ok(())
 }
 
-/// Why an order is invalid: authorities say so at the challenge.
-async fn refusal(order: &mut Order) -> String {
+/// Why an order is invalid; what stands at a challenge says more than what stands at the order.
+async fn refused(order: &mut Order, name: &str, at_order: Option<String>) -> OrderError {
+    let mut reason = at_order.unwrap_or_else(|| "it gives no reason".into());
     let mut authorizations = order.authorizations();
     while let Some(Ok(mut authorization)) = authorizations.next().await {
         let Ok(state) = authorization.refresh().await else {
             break;
         };
-        if let Some(error) = state
-            .challenges
-            .iter()
-            .find_map(|challenge| challenge.error.as_ref())
-        {
-            return error.to_string();
+        if let Some(error) = state.challenges.iter().find_map(|it| it.error.as_ref()) {
+            reason = error.to_string();
         }
     }
-    "it gives no reason".into()
+    OrderError::Validation {
+        name: name.to_owned(),
+        reason,
+    }
 }
 
 fn domain(identifier: &Identifier) -> String {
