@@ -92,10 +92,9 @@ async fn until_served(gateway: &Gateway, root: &Certificate) -> Vec<u8> {
 async fn one_region_orders_and_all_serve_the_same_certificate() {
     let pebble = Pebble::start(LONG, nobody()).await;
     let store = tempfile::tempdir().expect("a directory can be made");
-    let mut gateways = Vec::new();
-    for name in ["one", "two", "three"] {
-        gateways.push(start(&region(name, &pebble, store.path()), KEY).await);
-    }
+    let [one, two, three] = ["one", "two", "three"].map(|name| region(name, &pebble, store.path()));
+    let gateways = tokio::join!(start(&one, KEY), start(&two, KEY), start(&three, KEY));
+    let gateways = [gateways.0, gateways.1, gateways.2];
     // Whoever orders, the authority looks at the second.
     pebble.validates_at(gateways[1].address("https"));
     let root = pebble.root().await;
@@ -288,6 +287,7 @@ async fn a_store_that_is_away_does_not_take_the_certificate_from_a_restarted_gat
     pebble.validates_at(gateway.address("https"));
     let root = pebble.root().await;
     let served = until_served(&gateway, &root).await;
+    eventually("a copy is kept", async || !contents(copy.path()).is_empty()).await;
     drop(gateway);
 
     configuration["certificates"]["store"] = json!({"s3": {

@@ -22,7 +22,6 @@ pub struct Pebble {
     child: Child,
     port: u16,
     management: u16,
-    dns: SocketAddr,
     validated: Arc<Mutex<Option<SocketAddr>>>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -72,7 +71,6 @@ impl Pebble {
             directory,
             port,
             management,
-            dns,
             validated,
             tasks,
         };
@@ -139,11 +137,6 @@ impl Pebble {
     fn log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
-
-    /// The resolver that it uses.
-    pub fn resolver(&self) -> SocketAddr {
-        self.dns
-    }
 }
 
 impl Drop for Pebble {
@@ -176,16 +169,18 @@ async fn free_port() -> u16 {
     listener.local_addr().expect("it is bound").port()
 }
 
-/// Carries connections to whichever listener is to be validated; without one they wait.
+/// Carries connections to whichever listener is to be validated; until there is one they wait.
 async fn carry(relay: TcpListener, to: Arc<Mutex<Option<SocketAddr>>>) {
-    let mut waiting = Vec::new();
     while let Ok((mut client, _)) = relay.accept().await {
-        let address = *to.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(address) = address else {
-            waiting.push(client);
-            continue;
-        };
+        let to = to.clone();
         tokio::spawn(async move {
+            let address = loop {
+                let address = *to.lock().unwrap_or_else(PoisonError::into_inner);
+                match address {
+                    Some(address) => break address,
+                    None => tokio::time::sleep(Duration::from_millis(10)).await,
+                }
+            };
             if let Ok(mut server) = TcpStream::connect(address).await {
                 let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
             }
