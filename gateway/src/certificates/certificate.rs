@@ -114,17 +114,17 @@ pub(super) fn request(name: &str) -> Result<(KeyPair, Vec<u8>), CertificateError
 
 /// What is served for `name` before there is a certificate: nobody trusts it, but the port answers.
 pub(super) fn placeholder(name: &str) -> Result<Arc<CertifiedKey>, CertificateError> {
-    self_signed(CertificateParams::new(vec![name.to_owned()])?)
+    self_signed(&CertificateParams::new(vec![name.to_owned()])?)
 }
 
 /// The certificate that answers a TLS-ALPN-01 challenge (RFC 8737 section 3).
 pub(super) fn validation(challenge: &Challenge) -> Result<Arc<CertifiedKey>, CertificateError> {
     let mut params = CertificateParams::new(vec![challenge.domain.clone()])?;
     params.custom_extensions = vec![CustomExtension::new_acme_identifier(&challenge.digest)];
-    self_signed(params)
+    self_signed(&params)
 }
 
-fn self_signed(params: CertificateParams) -> Result<Arc<CertifiedKey>, CertificateError> {
+fn self_signed(params: &CertificateParams) -> Result<Arc<CertifiedKey>, CertificateError> {
     let key = KeyPair::generate()?;
     let certificate = params.self_signed(&key)?;
     let key = PrivatePkcs8KeyDer::from(key.serialize_der());

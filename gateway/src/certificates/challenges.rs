@@ -35,7 +35,10 @@ impl Challenge {
 
 /// The challenges of every order under way, by the certificate's name.
 #[derive(Debug, Default)]
-pub struct Challenges(ArcSwap<BTreeMap<String, (Instant, Arc<[Challenge]>)>>);
+pub struct Challenges(ArcSwap<Orders>);
+
+/// When each order's challenges are forgotten, and the challenges.
+type Orders = BTreeMap<String, (Instant, Arc<[Challenge]>)>;
 
 impl Challenges {
     /// Answers the challenges of the order for `certificate` from now on; none takes them back.
@@ -93,8 +96,8 @@ mod tests {
             digest: [2; 32],
             ..one.clone()
         };
-        challenges.set("edge.test", &[one.clone()], now);
-        challenges.set("*.edge.test", &[two.clone()], now);
+        challenges.set("edge.test", std::slice::from_ref(&one), now);
+        challenges.set("*.edge.test", std::slice::from_ref(&two), now);
         let mut values = challenges.lookup("_ACME-challenge.Edge.test.", now);
         values.sort();
         assert_eq!(values, [one.txt(), two.txt()]);

@@ -143,7 +143,7 @@ impl Keeper {
             Ok(Some(found)) => self.adopt(&found.value, false).await,
             Ok(None) => {}
             Err(error) => {
-                tracing::warn!(name = self.name, %error, "the local copy of a certificate cannot be read")
+                tracing::warn!(name = self.name, %error, "the local copy of a certificate cannot be read");
             }
         }
     }
@@ -297,7 +297,7 @@ impl Keeper {
             .served
             .as_ref()
             .filter(|_| self.is_own && self.window.is_some());
-        let replaces = replaces.and_then(|served| identifier(served));
+        let replaces = replaces.and_then(identifier);
         let (lease, name, shared) = (self.lease_object(), self.name.clone(), self.shared.clone());
         let mut note = note;
         let ordered = tokio::select! {

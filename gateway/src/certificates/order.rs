@@ -174,7 +174,7 @@ async fn challenges(order: &mut Order, kind: ChallengeKind) -> Result<Vec<Challe
         if authorization.status == AuthorizationStatus::Valid {
             continue;
         }
-        let domain = domain(&authorization.identifier().identifier);
+        let domain = domain(authorization.identifier().identifier);
         let Some(challenge) = authorization.challenge(kind.acme()) else {
             return Err(OrderError::NoChallenge(kind.as_str(), domain));
         };
