@@ -264,6 +264,30 @@ curl -s --retry 5 --retry-connrefused http://127.0.0.1:{admin}/metrics || cat lo
         self.bash(&script, directory.path()).await
     }
 
+    /// What a gateway exposes that has certificates by ACME. Its authority is away.
+    async fn metrics_of_a_gateway_with_certificates(&self) -> Result<String, String> {
+        let (https, admin) = (free_port(), free_port());
+        let script = format!(
+            "mkdir store
+openssl rand -base64 32 > key
+cat > gateway.yaml <<'END'
+region: ams3
+regions: [{{name: ams3}}]
+listeners: [{{name: https, address: \"127.0.0.1:{https}\", acme: [edge.test]}}]
+admin: {{address: \"127.0.0.1:{admin}\"}}
+certificates:
+  acme: {{directory_url: \"https://127.0.0.1:1/\", terms_of_service_agreed: true}}
+  store: {{directory: {{path: store}}}}
+  keys: [{{file: key}}]
+routes: []
+END
+gateway run --config gateway.yaml 2> log & trap 'kill $!; wait' EXIT
+curl -s --retry 5 --retry-connrefused http://127.0.0.1:{admin}/metrics || cat log"
+        );
+        let directory = TempDir::new().expect("a directory can be made");
+        self.bash(&script, directory.path()).await
+    }
+
     fn copy(&self, from: &Path, to: &Path, ports: &mut BTreeMap<u16, u16>) {
         std::fs::create_dir_all(to).expect("a directory can be made");
         for entry in std::fs::read_dir(from).expect("the directory is there") {
@@ -588,7 +612,12 @@ async fn metrics_faults(stage: &Stage) -> Vec<String> {
         Ok(metrics) => metrics,
         Err(fault) => return vec![format!("no metrics of an asset server: {fault}")],
     };
+    let certificates = match stage.metrics_of_a_gateway_with_certificates().await {
+        Ok(metrics) => metrics,
+        Err(fault) => return vec![format!("no metrics of certificates: {fault}")],
+    };
     let mut exposed = families(&String::from_utf8_lossy(&gateway.body));
+    exposed.extend(families(&certificates));
     exposed.extend(families(&alone));
     let documented = documented(&Page::read("docs/metrics.md").text);
     let names: BTreeSet<&String> = exposed.keys().chain(documented.keys()).collect();

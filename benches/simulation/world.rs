@@ -61,7 +61,7 @@ impl Fleet {
     pub(crate) fn new(capacity: f32) -> Self {
         let regions = catalogue()
             .iter()
-            .map(|known| Region::new(known.slug, known.point, None, None))
+            .map(|known| Region::new(known.slug, known.point, None, None, None))
             .collect();
         let regions = RegionSet::new(regions, catalogue()[0].slug.as_str())
             .expect("the catalogue has regions, and the first is one of them");

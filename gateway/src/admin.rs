@@ -8,7 +8,7 @@ mod rtt;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
@@ -67,7 +67,8 @@ fn findings(edge: &Edge) -> Vec<Finding> {
         why: why.to_owned(),
         blocking: false,
     };
-    let mut findings = Vec::new();
+    let certificates = edge.certificates.as_ref();
+    let mut findings = certificates.map_or_else(Vec::new, |kept| kept.findings(SystemTime::now()));
     if let Some(Assets::Embedded(server)) = &edge.assets {
         findings.extend(server.origins().into_iter().filter_map(|origin| {
             let why = origin.error?;

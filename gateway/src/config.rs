@@ -2,6 +2,8 @@
 //!
 //! Everything is read, checked and complete before a port is bound.
 
+mod certificates;
+
 mod dns_file;
 
 mod file;
@@ -24,6 +26,9 @@ use serving::listener::{HttpLimits, ProxyProtocol, TlsFile};
 use serving::secret::Secret;
 use serving::telemetry::LogFile;
 
+pub use self::certificates::{
+    AcmeFile, CertificateStoreFile, CertificatesFile, ExternalAccountFile,
+};
 pub use self::dns_file::{
     DnsFile, DnsRateLimitFile, DnsTcpFile, NameServerFile, RecordFile, SoaFile, SteeredFile,
     ZoneFile,
@@ -36,6 +41,7 @@ pub use self::file::{
 };
 pub use self::fixed::Fixed;
 pub use self::health::{HealthFile, OutliersFile};
+use crate::certificates::CertificatesConfig;
 use crate::client_addr::TrustedProxies;
 use crate::dns::{CookieSecret, RateLimit, Zones};
 use crate::gateway::{CorrectionConfig, RegionCheck};
@@ -95,6 +101,8 @@ pub struct Config {
     pub http_limits: HttpLimits,
     /// Files with certificate authorities.
     pub certificate_authorities: Vec<PathBuf>,
+    /// Certificates had by ACME.
+    pub certificates: Option<CertificatesConfig>,
     /// Where assets come from.
     pub asset_server: Option<AssetServerConfig>,
     /// The authoritative DNS server.
@@ -118,8 +126,10 @@ pub struct ListenerConfig {
     pub address: SocketAddr,
     /// Whether other processes may listen there, too.
     pub share_port: bool,
-    /// Certificates; empty means plain HTTP.
+    /// Certificates from files.
     pub tls: Vec<TlsFile>,
+    /// Names whose certificates are had by ACME. Plain HTTP where both are empty.
+    pub acme: Vec<String>,
     /// The PROXY protocol.
     pub proxy_protocol: ProxyProtocol,
 }

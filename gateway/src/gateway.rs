@@ -20,6 +20,7 @@ use serving::secret::Secret;
 
 pub use self::start::{Gateway, StartError};
 use crate::admission::Admission;
+use crate::certificates::Certificates;
 use crate::client_addr::TrustedProxies;
 use crate::config::Fixed;
 use crate::dns::Challenges;
@@ -71,6 +72,8 @@ pub struct Edge {
     pub preferences: Preferences,
     /// Links to other regions.
     pub mesh: mesh::Links,
+    /// Certificates had by ACME.
+    pub certificates: Option<Certificates>,
     /// The asset server, if there is one.
     pub assets: Option<Assets>,
     /// What certificate authorities look for in our zones.

@@ -7,6 +7,8 @@ pub mod config;
 
 pub mod gateway;
 
+pub mod certificates;
+
 pub mod dns;
 
 pub mod request_path;

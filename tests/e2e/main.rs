@@ -4,6 +4,8 @@ mod assets;
 
 mod bad_input;
 
+mod certificates;
+
 mod compute;
 
 mod crash;

@@ -11,6 +11,8 @@ mod link;
 
 pub mod mesh;
 
+mod pebble;
+
 mod process;
 
 mod world;
@@ -21,6 +23,7 @@ use std::time::{Duration, Instant};
 pub use self::answer::Answer;
 pub use self::cuttable::CuttableWay;
 pub use self::link::Link;
+pub use self::pebble::{Pebble, Txt};
 pub use self::process::Gateway;
 pub use self::world::{Client, TestWorld};
 

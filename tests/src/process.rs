@@ -144,6 +144,11 @@ impl Gateway {
         );
     }
 
+    /// Kills it at once, as a machine that loses its power does.
+    pub async fn kill(&mut self) {
+        self.child.kill().await.expect("it can be killed");
+    }
+
     /// Waits for its end.
     pub async fn ended(&mut self) -> ExitStatus {
         self.child.wait().await.expect("it can be waited for")

@@ -554,7 +554,8 @@ impl OriginFile {
 }
 
 impl S3File {
-    pub(super) fn resolve(self, directory: &Path) -> Result<S3, Invalid> {
+    /// What the file means; relative paths are under `directory`.
+    pub fn resolve(self, directory: &Path) -> Result<S3, Invalid> {
         web_url("endpoint", &self.endpoint)?;
         if self.bucket.is_empty() || self.bucket.contains('/') {
             return Err(Invalid::new("bucket", "must be the name of a bucket"));
@@ -581,7 +582,8 @@ impl S3File {
 }
 
 impl OriginLimitsFile {
-    fn resolve(&self) -> Result<OriginLimits, Invalid> {
+    /// What the file means.
+    pub fn resolve(&self) -> Result<OriginLimits, Invalid> {
         if self.max_concurrency == 0 {
             return Err(Invalid::new("max_concurrency", "must be at least 1"));
         }

@@ -30,7 +30,7 @@ pub use self::connection::{HttpLimits, Metrics};
 pub use self::mutual_tls::{ClientId, MutualTls};
 pub use self::proxy_protocol::{ProxyProtocol, ProxyProtocolFile, ProxyProtocolMode};
 pub use self::round_trip::{OnRoundTrip, round_trip};
-pub use self::tls::{Certificates, TlsError, TlsFile};
+pub use self::tls::{Certificates, Issued, TlsError, TlsFile};
 use crate::drain::Drain;
 
 /// What is known of a connection before its first request.

@@ -13,6 +13,7 @@ use serving::secret::SecretSource;
 use serving::telemetry::LogFile;
 use serving::units::{ByteSize, Duration};
 
+use super::certificates::CertificatesFile;
 use super::dns_file::DnsFile;
 use super::health::HealthFile;
 use crate::route::{Outside, SteeringMode};
@@ -60,6 +61,9 @@ pub struct File {
     /// PEM files with certificate authorities for `https` upstreams and regions, beside the system's.
     #[serde(default)]
     pub certificate_authorities: Vec<PathBuf>,
+    /// Certificates had by ACME for names that many clusters serve.
+    #[serde(default)]
+    pub certificates: Option<CertificatesFile>,
     /// Where assets come from.
     #[serde(default)]
     pub asset_server: Option<AssetServerFile>,
@@ -138,9 +142,13 @@ pub struct ListenerFile {
     /// Whether other processes may listen on the same address, each getting a part of the connections.
     #[serde(default)]
     pub share_port: bool,
-    /// Certificates; chosen by the name the client asks for, else the first. Empty means plain HTTP.
+    /// Certificates; chosen by the name the client asks for, else the first. Plain HTTP where this and `acme`
+    /// are empty.
     #[serde(default)]
     pub tls: Vec<TlsFile>,
+    /// Names whose certificates are had from the authority in `certificates`.
+    #[serde(default)]
+    pub acme: Vec<String>,
     /// The PROXY protocol.
     #[serde(default)]
     pub proxy_protocol: ProxyProtocolFile,

@@ -29,6 +29,7 @@ use self::steering::{
     preference, preferences, route_residency, shield_is_resident, spill, tenants, weights,
 };
 use self::upstreams::{timeouts, upstream};
+use super::certificates::certificates;
 use super::file::{AssetServerFile, File, GeoFile, LimitsFile, ListenerFile};
 use super::fixed::Fixed;
 use super::{AssetServerConfig, Config, ListenerConfig, RouteConfig, UpstreamConfig};
@@ -68,6 +69,7 @@ pub(super) fn resolve(file: File, directory: &Path) -> Result<Config, Invalid> {
         })
         .collect::<Result<_, _>>()?;
     let assets_file = file.asset_server.clone();
+    let certificates = certificates(file.certificates, &file.listeners, directory)?;
     let asset_server = match file.asset_server {
         None => None,
         Some(AssetServerFile::Embedded(embedded)) => {
@@ -194,6 +196,7 @@ pub(super) fn resolve(file: File, directory: &Path) -> Result<Config, Invalid> {
             .iter()
             .map(|path| directory.join(path))
             .collect(),
+        certificates,
         asset_server,
         regions,
         dns,
@@ -244,6 +247,7 @@ fn listener(file: ListenerFile, directory: &Path) -> ListenerConfig {
         address: file.address,
         share_port: file.share_port,
         tls: file.tls.into_iter().map(located).collect(),
+        acme: file.acme,
         proxy_protocol: file.proxy_protocol.into(),
     }
 }

@@ -10,13 +10,14 @@ use geo_db::{CostTable, GeoDb};
 use prometheus::Registry;
 use serving::drain::Drain;
 use serving::listener::{
-    self, BindError, Certificates, Listener, Metrics as ListenerMetrics, MutualTls, OnRoundTrip,
-    TlsError,
+    self, BindError, Certificates, Issued, Listener, Metrics as ListenerMetrics, MutualTls,
+    OnRoundTrip, TlsError,
 };
 use tokio::net::TcpListener;
 
 use super::{Assets, Edge, balance, reload};
 use crate::admission::Admission;
+use crate::certificates;
 use crate::config::{AssetServerConfig, Config, MeshConfig};
 use crate::dns::{Challenges, DnsServer, ServeError, Serving};
 use crate::learning::{self, Learning};
@@ -44,6 +45,9 @@ pub enum StartError {
     /// The key material of the mesh cannot be used.
     #[error("mesh: {0}")]
     Mesh(#[from] mesh::KeysError),
+    /// Certificates cannot be kept.
+    #[error("certificates: {0}")]
+    Certificates(#[from] certificates::StartError),
     /// A file with certificate authorities cannot be loaded.
     #[error("certificate authorities: {file}: {source}")]
     Roots {
@@ -95,19 +99,38 @@ impl Gateway {
         let metrics = Metrics::register(&registry, &config.regions)?;
         let listener_metrics = ListenerMetrics::register(&registry, "gateway")?;
 
+        let certificates = match config.certificates.take() {
+            None => None,
+            Some(file) => {
+                let roots = roots(&file.authorities)
+                    .map_err(|(file, source)| StartError::Roots { file, source })?;
+                let region = config.regions.own().name;
+                Some(certificates::Certificates::start(
+                    file,
+                    &roots,
+                    region.as_str(),
+                    &registry,
+                    &drain,
+                )?)
+            }
+        };
+        let issued = certificates
+            .as_ref()
+            .map_or_else(Arc::<Issued>::default, certificates::Certificates::issued);
+
         // Addresses first: a port in use is the commonest fault, and nothing else has happened yet.
         let mut listeners = Vec::new();
         for file in &config.listeners {
-            let certificates =
-                match file.tls.as_slice() {
-                    [] => None,
-                    tls => Some(Certificates::load(tls.to_vec()).map_err(|source| {
-                        StartError::Tls {
-                            listener: file.name.clone(),
-                            source,
-                        }
-                    })?),
-                };
+            let certificates = if file.tls.is_empty() && file.acme.is_empty() {
+                None
+            } else {
+                let (files, names) = (file.tls.clone(), file.acme.clone());
+                let loaded = Certificates::load_beside(files, names, issued.clone());
+                Some(loaded.map_err(|source| StartError::Tls {
+                    listener: file.name.clone(),
+                    source,
+                })?)
+            };
             let socket = listener::bind(file.address, file.share_port)?;
             if let Some(certificates) = &certificates {
                 drain.spawn(reload::certificates(certificates.clone(), drain.clone()));
@@ -171,6 +194,7 @@ impl Gateway {
                 config.mesh.as_ref().is_some_and(|mesh| mesh.relay),
                 |region| metrics.mesh.carried(region),
             ),
+            certificates,
             assets,
             dns_challenges: Challenges::default(),
             settings: ArcSwap::from_pointee(settings),

@@ -1,5 +1,7 @@
 //! Certificates by server name (RFC 6066 section 3), replaced as a whole when their files change.
 
+mod issued;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -14,6 +16,8 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use self::issued::Issued;
 
 /// One certificate chain and its key, as written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -50,6 +54,9 @@ pub enum TlsError {
 pub struct Certificates {
     files: Vec<TlsFile>,
     by_name: ArcSwap<ByName>,
+    /// Names whose certificates are handed in, in the order of the configuration.
+    names: Vec<String>,
+    issued: Arc<Issued>,
 }
 
 #[derive(Default)]
@@ -62,10 +69,22 @@ struct ByName {
 impl Certificates {
     /// Loads every file; paths are as they should be opened.
     pub fn load(files: Vec<TlsFile>) -> Result<Arc<Self>, TlsError> {
+        Self::load_beside(files, Vec::new(), Arc::default())
+    }
+
+    /// The same beside certificates that are handed in for `names`. A certificate from a file is preferred
+    /// where both have a name.
+    pub fn load_beside(
+        files: Vec<TlsFile>,
+        names: Vec<String>,
+        issued: Arc<Issued>,
+    ) -> Result<Arc<Self>, TlsError> {
         let by_name = read(&files)?;
         Ok(Arc::new(Self {
             files,
             by_name: ArcSwap::from_pointee(by_name),
+            names,
+            issued,
         }))
     }
 
@@ -91,6 +110,9 @@ impl Certificates {
             .with_no_client_auth()
             .with_cert_resolver(self.clone());
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        if !self.names.is_empty() {
+            config.alpn_protocols.push(issued::ACME_TLS.to_vec());
+        }
         Arc::new(config)
     }
 }
@@ -105,15 +127,24 @@ impl fmt::Debug for Certificates {
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if issued::is_validation(&hello) {
+            return self.issued.challenge(hello.server_name()?);
+        }
         let by_name = self.by_name.load();
-        let named = hello.server_name().and_then(|name| {
-            let wildcard = || {
-                name.split_once('.')
-                    .and_then(|(_, parent)| by_name.names.get(&format!("*.{parent}")))
+        let known = |name: &str| {
+            let issued = || {
+                let served = self.names.iter().any(|own| own == name);
+                served.then(|| self.issued.get(name)).flatten()
             };
-            by_name.names.get(name).or_else(wildcard)
+            by_name.names.get(name).cloned().or_else(issued)
+        };
+        let named = hello.server_name().and_then(|name| {
+            let wildcard = || known(&format!("*.{}", name.split_once('.')?.1));
+            known(name).or_else(wildcard)
         });
-        named.or(by_name.first.as_ref()).cloned()
+        named
+            .or_else(|| by_name.first.clone())
+            .or_else(|| self.issued.get(self.names.first()?))
     }
 }
 
