@@ -8,7 +8,7 @@
 
 mod answer;
 
-mod challenges;
+mod host;
 
 mod client_subnet;
 
@@ -33,7 +33,6 @@ mod writer;
 mod zone;
 
 pub use self::answer::{Authority, Rcode, Response, Transport, answer};
-pub use self::challenges::Challenges;
 pub use self::client_subnet::ClientSubnet;
 pub use self::cookie::CookieSecret;
 pub use self::metrics::DnsMetrics;

@@ -23,7 +23,6 @@ use crate::admission::Admission;
 use crate::certificates::Certificates;
 use crate::client_addr::TrustedProxies;
 use crate::config::Fixed;
-use crate::dns::Challenges;
 use crate::learning::{Learning, unix_now};
 use crate::mesh;
 use crate::metrics::Metrics;
@@ -76,8 +75,6 @@ pub struct Edge {
     pub certificates: Option<Certificates>,
     /// The asset server, if there is one.
     pub assets: Option<Assets>,
-    /// What certificate authorities look for in our zones.
-    pub dns_challenges: Challenges,
     /// What may change while we run.
     pub settings: ArcSwap<Settings>,
     /// The configuration that only a restart changes.

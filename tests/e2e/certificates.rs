@@ -1,20 +1,18 @@
 //! Certificates by ACME for one name in several regions, with a real authority.
 //!
-//! TLS-ALPN-01 runs through whole gateways; DNS-01 through the registry that DNS answers from.
+//! Both kinds of challenge run through whole gateways; DNS-01 is asked for with real DNS.
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use gateway::certificates::Certificates;
 use gateway::config::from_document;
 use gateway::demo::s3_store::S3Store;
-use gateway::upstream::roots;
 use reqwest::Certificate;
 use serde_json::{Value, json};
 use serving::config::Document;
-use serving::drain::Drain;
 use tests::{Gateway, Pebble, Txt, eventually};
 
 const NAME: &str = "edge.test";
@@ -297,78 +295,93 @@ async fn a_store_that_is_away_does_not_take_the_certificate_from_a_restarted_gat
     assert_eq!(until_served(&restarted, &root).await, served);
 }
 
-/// DNS-01 through an S3 store. The authority asks the three regions in turn, as resolvers do.
+/// DNS-01 through an S3 store and real DNS. The authority asks the three regions in turn, as resolvers do.
 #[tokio::test]
 async fn dns_challenges_are_answered_by_every_region() {
-    type Regions = Arc<Mutex<Vec<Certificates>>>;
-    let regions: Regions = Arc::default();
-    let asked = regions.clone();
-    let turn = std::sync::atomic::AtomicUsize::new(0);
-    let pebble = Pebble::start(
-        LONG,
-        Arc::new(move |name| {
-            let regions = asked.lock().expect("nobody panicked");
-            let turn = turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            let region = &regions[turn % regions.len()];
-            region.challenges().lookup(name, Instant::now())
-        }),
-    )
-    .await;
+    let servers: Arc<Mutex<Vec<SocketAddr>>> = Arc::default();
+    let asked = servers.clone();
+    let turn = AtomicUsize::new(0);
+    let ask_in_turn = move |name: &str| {
+        let servers = asked.lock().expect("nobody panicked");
+        let turn = turn.fetch_add(1, Ordering::Relaxed);
+        dig_txt(servers[turn % servers.len()], name)
+    };
+    let pebble = Pebble::start(LONG, Arc::new(ask_in_turn)).await;
     let directory = tempfile::tempdir().expect("a directory can be made");
     let store = S3Store::start(&directory.path().join("s3"), 0, &[])
         .await
         .expect("a store starts");
-    let write = |name: &str, text: String| {
-        std::fs::write(directory.path().join(name), text).expect("files can be written");
-    };
-    write("key", KEY.to_owned());
     let access = format!(
         "aws_access_key_id = {}\naws_secret_access_key = {}\n",
         store.access_key(),
         store.secret_key()
     );
-    write("access", access);
     let names = ["edge.test", "*.edge.test"];
-    let drain = Drain::new();
+    let mut gateways = Vec::new();
     for name in ["one", "two", "three"] {
         let mut configuration = region(name, &pebble, directory.path());
+        configuration["regions"][0]["addresses"] = json!(["127.0.0.21"]);
         configuration["listeners"][0]["acme"] = json!(names);
-        configuration["certificates"]["acme"]["challenge"] = json!("dns-01");
-        configuration["certificates"]["store"] = json!({"s3": {
+        configuration["dns"] = json!({
+            "listen": ["127.0.0.1:0"],
+            "zones": [{
+                "name": "edge.test",
+                "name_servers": [{"name": "ns1", "region": name}],
+                "steered": [{"name": "@"}],
+            }],
+        });
+        let certificates = &mut configuration["certificates"];
+        certificates["acme"]["challenge"] = json!("dns-01");
+        certificates["store"] = json!({"s3": {
             "endpoint": store.endpoint(), "bucket": store.bucket(), "credentials": {"file": "access"},
         }});
-        configuration["asset_server"] = Value::Null;
-        configuration["routes"] = json!([]);
-        let path = directory.path().join("gateway.yaml");
-        let document = Document::from_text(path, format!("{configuration:#}"));
-        let config = from_document(&document)
-            .expect("it is good")
-            .certificates
-            .expect("it has them");
-        let roots = roots(&config.authorities).expect("they are PEM");
-        let registry = prometheus::Registry::new();
-        let kept = Certificates::start(config, &roots, name, &registry, &drain).expect("it starts");
-        regions.lock().expect("nobody panicked").push(kept);
-    }
-    let served = |name: &str| -> Vec<Vec<u8>> {
-        let regions = regions.lock().expect("nobody panicked");
-        let leaf = |region: &Certificates| {
-            let certified = region
-                .issued()
-                .get(name)
-                .expect("there is a placeholder at least");
-            certified.end_entity_cert().expect("it has a leaf").to_vec()
-        };
-        regions.iter().map(leaf).collect()
-    };
-    for name in names {
-        eventually("all regions serve the same certificate", async || {
-            let leaves = served(name);
-            leaves.iter().all(|leaf| *leaf == leaves[0])
+        // The keepers begin before this one's address is known here, but they wait before they ask.
+        let gateway = Gateway::start(&configuration, |directory| {
+            std::fs::write(directory.join("key"), KEY).expect("files can be written");
+            std::fs::write(directory.join("access"), &access).expect("files can be written");
         })
         .await;
+        let dns = gateway.address("dns");
+        servers.lock().expect("nobody panicked").push(dns);
+        gateways.push(gateway);
     }
-    assert_eq!(pebble.orders(), names.len());
-    drain.begin();
-    assert_eq!(drain.finish(Duration::from_secs(5)).await, 0);
+    let root = pebble.root().await;
+    let first = until_served(&gateways[0], &root).await;
+    for gateway in &gateways[1..] {
+        assert_eq!(until_served(gateway, &root).await, first);
+    }
+    eventually("both names have their certificate", async || {
+        pebble.orders() == names.len()
+    })
+    .await;
+}
+
+fn dig_txt(server: SocketAddr, name: &str) -> Vec<String> {
+    let answer = std::process::Command::new("dig")
+        .args([
+            &format!("@{}", server.ip()),
+            "-p",
+            &server.port().to_string(),
+        ])
+        .args([name, "TXT", "+short", "+timeout=2", "+tries=1"])
+        .output()
+        .expect("dig is installed");
+    let text = String::from_utf8_lossy(&answer.stdout);
+    text.lines()
+        .map(|line| line.trim_matches('"').to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn dns_01_for_a_name_that_our_dns_does_not_answer_is_refused() {
+    let pebble = Pebble::start(LONG, nobody()).await;
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    std::fs::write(directory.path().join("key"), KEY).expect("files can be written");
+    let mut configuration = region("one", &pebble, directory.path());
+    configuration["certificates"]["acme"]["challenge"] = json!("dns-01");
+    let path = directory.path().join("gateway.yaml");
+    let document = Document::from_text(path, format!("{configuration:#}"));
+    let error = from_document(&document).expect_err("it must be refused");
+    let error = error.to_string();
+    assert!(error.contains("none of the zones under `dns`"), "{error}");
 }

@@ -22,7 +22,7 @@ async fn run(program: &str, arguments: &[&str]) -> String {
         .stdin(Stdio::null())
         .output()
         .await;
-    let output = output.unwrap_or_else(|error| panic!("{program} cannot be started: {error}"));
+    let output = output.expect(program);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{program} {arguments:?}: {text}");
     text
@@ -280,7 +280,7 @@ stub-zone:
             .spawn();
         let resolver = Self {
             address,
-            _child: child.unwrap_or_else(|error| panic!("unbound cannot be started: {error}")),
+            _child: child.expect("unbound is installed"),
             _directory: directory,
         };
         eventually("the resolver listens", async || {
@@ -324,7 +324,7 @@ async fn a_resolver_passes_the_clients_network_on_and_keeps_an_answer_for_each()
 }
 
 /// One gateway with a zone of these records.
-fn configuration(dns: Value) -> Value {
+fn configuration(dns: &Value) -> Value {
     let mut configuration = Gateway::configuration();
     configuration["regions"] = json!([{"name": "ams3", "addresses": ["192.0.2.1"]}]);
     let mut all = json!({
@@ -347,7 +347,7 @@ fn configuration(dns: Value) -> Value {
 
 #[tokio::test]
 async fn what_is_too_long_for_a_datagram_comes_over_tcp() {
-    let gateway = Gateway::start(&configuration(json!({})), |_| {}).await;
+    let gateway = Gateway::start(&configuration(&json!({})), |_| {}).await;
     let server = gateway.address("dns");
     let cut = dig(server, "long.edge.test TXT +ignore").await;
     assert!(cut.contains("flags: qr aa tc"), "{cut}");
@@ -380,7 +380,7 @@ fn query(id: u8) -> Vec<u8> {
 #[tokio::test]
 async fn queries_follow_each_other_on_a_connection_and_an_idle_one_is_closed() {
     let dns = json!({"tcp": {"connections": 2, "idle": "300ms"}});
-    let gateway = Gateway::start(&configuration(dns), |_| {}).await;
+    let gateway = Gateway::start(&configuration(&dns), |_| {}).await;
     let server = gateway.address("dns");
     let mut stream = TcpStream::connect(server).await.expect("it listens");
     let framed = |id| [&[0, query(id).len() as u8][..], &query(id)].concat();
@@ -429,7 +429,7 @@ async fn queries_follow_each_other_on_a_connection_and_an_idle_one_is_closed() {
 async fn a_flood_is_limited_and_a_client_with_a_cookie_or_tcp_gets_through() {
     let dns =
         json!({"rate_limit": {"responses_per_second": 20, "errors_per_second": 20, "slip": 2}});
-    let gateway = Gateway::start(&configuration(dns), |_| {}).await;
+    let gateway = Gateway::start(&configuration(&dns), |_| {}).await;
     let server = gateway.address("dns");
     let flood = UdpSocket::bind("127.0.0.1:0")
         .await
@@ -468,7 +468,7 @@ async fn a_flood_is_limited_and_a_client_with_a_cookie_or_tcp_gets_through() {
 
 #[tokio::test]
 async fn junk_over_udp_changes_nothing() {
-    let gateway = Gateway::start(&configuration(json!({})), |_| {}).await;
+    let gateway = Gateway::start(&configuration(&json!({})), |_| {}).await;
     let server = gateway.address("dns");
     let socket = UdpSocket::bind("127.0.0.1:0")
         .await
@@ -532,14 +532,14 @@ async fn configurations_that_no_resolver_could_use_are_refused() {
         (
             |c| {
                 c["dns"]["zones"][0]["records"] =
-                    json!([{"name": "a.example.", "type": "TXT", "values": ["x"]}])
+                    json!([{"name": "a.example.", "type": "TXT", "values": ["x"]}]);
             },
             "is not in zone",
         ),
         (
             |c| {
                 c["dns"]["zones"][0]["records"] =
-                    json!([{"name": "a", "type": "A", "values": ["192.0.2"]}])
+                    json!([{"name": "a", "type": "A", "values": ["192.0.2"]}]);
             },
             "dns.zones[0].records[0].values[0]",
         ),
@@ -557,7 +557,7 @@ async fn configurations_that_no_resolver_could_use_are_refused() {
         ),
     ];
     for (change, reason) in cases {
-        let mut configuration = configuration(json!({}));
+        let mut configuration = configuration(&json!({}));
         change(&mut configuration);
         let directory = Gateway::directory(&configuration, |_| {});
         let (status, _, error) = Gateway::command(

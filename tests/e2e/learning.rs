@@ -17,7 +17,7 @@ fn seconds() -> u64 {
     now.expect("it is after 1970").as_secs()
 }
 
-fn configuration(regions: Value, steering: Value, route: Value) -> Value {
+fn configuration(regions: Value, steering: Value, route: &Value) -> Value {
     let mut configuration = Gateway::configuration();
     configuration["regions"] = regions;
     configuration["peers"] = json!(["127.0.0.0/8"]);
@@ -102,7 +102,7 @@ async fn connections_are_learnt_from_and_kept_for_the_next_start() {
     let mut configuration = configuration(
         json!([{"name": "ams3"}]),
         json!({"learning": {"min_samples": 2}}),
-        json!({}),
+        &json!({}),
     );
     configuration["trusted_proxies"] = json!([]);
     configuration["peers"] = json!([]);
@@ -134,7 +134,7 @@ async fn connections_are_learnt_from_and_kept_for_the_next_start() {
 #[tokio::test]
 async fn connections_of_proxies_say_nothing_of_clients_and_imports_need_the_token() {
     let regions = json!([{"name": "ams3"}]);
-    let gateway = Gateway::start(&configuration(regions, json!({}), json!({})), prepare).await;
+    let gateway = Gateway::start(&configuration(regions, json!({}), &json!({})), prepare).await;
     let (client, admin) = (gateway.client("http"), gateway.client("admin"));
     for _ in 0..5 {
         client.get(SMALL).await;
@@ -164,7 +164,7 @@ async fn exploring_is_a_small_share_and_can_be_switched_off() {
             {"name": "sgp1", "address": "http://127.0.0.1:1"},
         ]);
         let steering = json!({"health_check": patient(), "learning": {"explore": share}});
-        let gateway = Gateway::start(&configuration(regions, steering, json!({})), prepare).await;
+        let gateway = Gateway::start(&configuration(regions, steering, &json!({})), prepare).await;
         let admin = gateway.client("admin");
         let mut explorers = BTreeSet::new();
         for network in 0..200 {
@@ -203,11 +203,11 @@ async fn pair_with(
         ])
     };
     let steering = || json!({"health_check": patient(), "learning": {"explore": 0}});
-    let mut far = configuration(regions("http://127.0.0.1:1"), steering(), route.clone());
+    let mut far = configuration(regions("http://127.0.0.1:1"), steering(), &route);
     far["region"] = json!("sgp1");
     let far = Gateway::start(&far, prepare).await;
     let address = format!("http://{}", far.address("http"));
-    let mut near = configuration(regions(&address), steering(), route);
+    let mut near = configuration(regions(&address), steering(), &route);
     change(&mut near);
     (Gateway::start(&near, prepare).await, far)
 }
@@ -306,7 +306,7 @@ async fn a_route_may_insist() {
 async fn only_who_shows_the_token_is_told_why() {
     let steering = json!({"explain": {"token": {"file": "token"}}});
     let regions = json!([{"name": "ams3"}]);
-    let gateway = Gateway::start(&configuration(regions, steering, json!({})), prepare).await;
+    let gateway = Gateway::start(&configuration(regions, steering, &json!({})), prepare).await;
     let client = gateway.client("http");
     for (token, told) in [
         (None, false),

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use domain::base::Message;
 use gateway::dns::{
-    Authority, Challenges, CookieSecret, NameServer, RegionAddresses, Soa, Steered, SteeredName, Transport,
+    Authority, CookieSecret, NameServer, RegionAddresses, Soa, Steered, SteeredName, Transport,
     Zone, Zones, answer, record_data, wire_name,
 };
 use gateway::region::RegionIndex;
@@ -52,7 +52,7 @@ fuzz_target!(|request: &[u8]| {
     let authority = Authority {
         zones: &ZONES,
         serial: 1,
-        challenges: &Challenges::default(),
+        challenges: None,
         secret: CookieSecret([1; 16]),
         now: Instant::now(),
         unix: 1_000_000,

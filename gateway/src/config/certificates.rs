@@ -15,7 +15,7 @@ use serving::units::Duration;
 
 use super::file::ListenerFile;
 use crate::certificates::envelope::Keys;
-use crate::certificates::{Acme, CertificatesConfig, ChallengeKind};
+use crate::certificates::{Acme, CertificatesConfig, ChallengeKind, outside_of};
 
 /// Certificates for the `acme` names of the listeners.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -104,6 +104,7 @@ pub enum CertificateStoreFile {
 pub(super) fn certificates(
     file: Option<CertificatesFile>,
     listeners: &[ListenerFile],
+    zones: &[String],
     directory: &Path,
 ) -> Result<Option<CertificatesConfig>, Invalid> {
     let mut names = BTreeSet::new();
@@ -123,9 +124,19 @@ pub(super) fn certificates(
             "no listener has a name to get a certificate for; list names in `acme` of a listener",
         ));
     }
-    resolve(file, names.into_iter().collect(), directory)
-        .map(Some)
-        .map_err(|e| e.within("certificates"))
+    let resolved = resolve(file, names.into_iter().collect(), directory)
+        .map_err(|e| e.within("certificates"))?;
+    if resolved.acme.challenge == ChallengeKind::Dns01
+        && let Some(name) = outside_of(&resolved.names, zones)
+    {
+        return Err(Invalid::new(
+            "certificates.acme.challenge",
+            format!(
+                "{name:?} lies in none of the zones under `dns`, and dns-01 is answered by our own DNS"
+            ),
+        ));
+    }
+    Ok(Some(resolved))
 }
 
 fn resolve(

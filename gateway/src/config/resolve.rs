@@ -57,6 +57,12 @@ pub(super) fn resolve(file: File, directory: &Path) -> Result<Config, Invalid> {
     )?;
     weights(&file.regions)?;
     dns::region_addresses(&file.regions)?;
+    let zones: Vec<String> = file
+        .dns
+        .iter()
+        .flat_map(|dns| &dns.zones)
+        .map(|zone| zone.name.clone())
+        .collect();
     let dns = file.dns.map(|dns| dns::dns(dns, &file.regions, directory));
     let dns = dns.transpose().map_err(|e| e.within("dns"))?;
     let regions = regions(&file.regions, &file.region, file.mesh.is_some())?;
@@ -69,7 +75,7 @@ pub(super) fn resolve(file: File, directory: &Path) -> Result<Config, Invalid> {
         })
         .collect::<Result<_, _>>()?;
     let assets_file = file.asset_server.clone();
-    let certificates = certificates(file.certificates, &file.listeners, directory)?;
+    let certificates = certificates(file.certificates, &file.listeners, &zones, directory)?;
     let asset_server = match file.asset_server {
         None => None,
         Some(AssetServerFile::Embedded(embedded)) => {

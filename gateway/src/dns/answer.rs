@@ -6,13 +6,14 @@ use std::time::Instant;
 
 use domain::base::iana::{Class, Rtype};
 
-use super::challenges::Challenges;
 use super::cookie::{CookieSecret, CookieState};
+use super::host::host_of;
 use super::query::{Edns, Query, Rejected};
 use super::rate_limit::Kind;
 use super::steered::Steered;
 use super::writer::{Full, Section, Writer};
 use super::zone::{Found, Node, RecordSet, SteeredName, Zone, Zones};
+use crate::certificates::challenges::Challenges;
 use crate::region::RegionIndex;
 
 /// Bytes of a datagram that pass every network unfragmented (the DNS flag day of 2020).
@@ -35,7 +36,7 @@ pub struct Authority<'a> {
     /// Their serial number.
     pub serial: u32,
     /// What certificate authorities look for.
-    pub challenges: &'a Challenges,
+    pub challenges: Option<&'a Challenges>,
     /// What cookies are made with.
     pub secret: CookieSecret,
     /// The time.
@@ -396,6 +397,9 @@ fn parameter(
     Ok(())
 }
 
+/// The first label of names at which certificate authorities look (RFC 8555 section 8.4).
+const CHALLENGE: &[u8] = b"\x0f_acme-challenge";
+
 /// TXT values of certificate authorities. Their names exist while they stand, whatever is asked for.
 fn challenge(
     authority: &Authority<'_>,
@@ -404,17 +408,17 @@ fn challenge(
     qtype: Rtype,
     out: &mut Writer<'_>,
 ) -> Result<Option<Outcome>, Full> {
-    let mut written = Ok(());
-    let stands = authority.challenges.at(name, authority.now, |value| {
-        if qtype == Rtype::TXT && written.is_ok() {
-            written = out.record(Section::Answer, name, qtype, 0, |out| {
-                out.put(&[value.len() as u8])?;
-                out.put(value.as_bytes())
-            });
-        }
+    let challenges = authority.challenges.filter(|_| name.starts_with(CHALLENGE));
+    let values = challenges.map_or_else(Vec::new, |challenges| {
+        challenges.lookup(&host_of(name), authority.now)
     });
-    written?;
-    match (stands, qtype) {
+    for value in values.iter().filter(|_| qtype == Rtype::TXT) {
+        out.record(Section::Answer, name, qtype, 0, |out| {
+            out.put(&[u8::try_from(value.len()).map_err(|_| Full)?])?;
+            out.put(value.as_bytes())
+        })?;
+    }
+    match (!values.is_empty(), qtype) {
         (false, _) => Ok(None),
         (true, Rtype::TXT) => Ok(Some(Outcome::found())),
         (true, _) if matches!(zone.find(name), Found::Node(_)) => Ok(None),

@@ -180,10 +180,11 @@ impl Moment<'_> {
             unix,
         } = *self;
         let steer = |name: &[u8], client| steered(edge, &shared.zones.available, name, client, now);
+        let challenges = edge.certificates.as_ref().map(|kept| kept.challenges());
         let authority = Authority {
             zones: &shared.zones,
             serial: shared.serial.load(Ordering::Relaxed),
-            challenges: &edge.dns_challenges,
+            challenges: challenges.as_deref(),
             secret: shared.secret,
             now,
             unix,

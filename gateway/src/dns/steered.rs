@@ -4,9 +4,10 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use arrayvec::{ArrayString, ArrayVec};
+use arrayvec::ArrayVec;
 use ipnet::IpNet;
 
+use super::host::host_of;
 use crate::gateway::Edge;
 use crate::region::{MAX_REGIONS, RegionIndex};
 use crate::route::Rules;
@@ -37,7 +38,7 @@ pub fn steered(
     let settings = edge.settings.load();
     let rules = Rules {
         available: *available,
-        ..settings.rules_of_name(&text_of(name))
+        ..settings.rules_of_name(&host_of(name))
     };
     let decision = edge.steer_answer(client, &rules, now);
     let mut regions: ArrayVec<RegionIndex, MAX_REGIONS> =
@@ -70,49 +71,5 @@ fn needed_bits(edge: &Edge, client: IpAddr, is_by_network: bool) -> u8 {
         place.max(network)
     } else {
         place
-    }
-}
-
-/// A name in wire format as hosts are written, without the final dot. A byte that no host has becomes `?`.
-fn text_of(name: &[u8]) -> ArrayString<255> {
-    let mut text = ArrayString::new();
-    let mut rest = name;
-    while let Some((&length, after)) = rest.split_first() {
-        let Some((label, next)) = after.split_at_checked(usize::from(length)) else {
-            break;
-        };
-        if label.is_empty() {
-            break;
-        }
-        if !text.is_empty() {
-            let _ = text.try_push('.');
-        }
-        for byte in label {
-            let byte = if byte.is_ascii_graphic() {
-                char::from(*byte)
-            } else {
-                '?'
-            };
-            let _ = text.try_push(byte);
-        }
-        rest = next;
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::text_of;
-
-    #[test]
-    fn a_name_becomes_a_host() {
-        for (name, host) in [
-            (&b"\x04edge\x04test\0"[..], "edge.test"),
-            (b"\0", ""),
-            (b"\x02a\x00\x01b\0", "a?.b"),
-            (b"\x09short", ""),
-        ] {
-            assert_eq!(&*text_of(name), host);
-        }
     }
 }

@@ -19,7 +19,7 @@ use super::{Assets, Edge, balance, reload};
 use crate::admission::Admission;
 use crate::certificates;
 use crate::config::{AssetServerConfig, Config, MeshConfig};
-use crate::dns::{Challenges, DnsServer, ServeError, Serving};
+use crate::dns::{DnsServer, ServeError, Serving};
 use crate::learning::{self, Learning};
 use crate::metrics::{self, Metrics};
 use crate::region::drain_order::StoreError;
@@ -196,7 +196,6 @@ impl Gateway {
             ),
             certificates,
             assets,
-            dns_challenges: Challenges::default(),
             settings: ArcSwap::from_pointee(settings),
             admission,
             fixed: config.fixed,

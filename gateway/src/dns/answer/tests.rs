@@ -1,5 +1,5 @@
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arrayvec::ArrayVec;
 use domain::base::iana::Rtype;
@@ -8,9 +8,10 @@ use domain::rdata::AllRecordData;
 use proptest::prelude::*;
 
 use super::{Authority, Rcode, Response, Transport, answer};
+use crate::certificates::challenges::{Challenge, Challenges};
 use crate::dns::{
-    Challenges, ClientSubnet, CookieSecret, NameServer, RegionAddresses, Soa, Steered, SteeredName,
-    Zone, Zones, record_data, wire_name,
+    ClientSubnet, CookieSecret, NameServer, RegionAddresses, Soa, Steered, SteeredName, Zone,
+    Zones, record_data, wire_name,
 };
 use crate::region::RegionIndex;
 
@@ -94,7 +95,7 @@ impl Setup {
         let authority = Authority {
             zones: &self.zones,
             serial: 7,
-            challenges: &self.challenges,
+            challenges: Some(&self.challenges),
             secret: CookieSecret([1; 16]),
             now: self.now,
             unix: 1_000_000,
@@ -368,7 +369,7 @@ fn what_is_malformed_is_told_so_or_met_with_silence() {
     assert_eq!(
         changed(&|b| {
             let at = b.len() - 1;
-            b[at] = 3
+            b[at] = 3;
         }),
         "REFUSED",
         "class CH"
@@ -450,12 +451,19 @@ fn a_certificate_authority_finds_its_challenge() {
     let setup = Setup::new();
     let name = "_acme-challenge.edge.test";
     assert!(setup.ask(&query(name, Rtype::TXT)).starts_with("NXDOMAIN"));
-    let until = setup.now + Duration::from_secs(60);
-    setup.challenges.set(name, "one", until).unwrap();
-    setup.challenges.set(name, "two", until).unwrap();
+    let challenge = |certificate: &str, digest| {
+        let domain = "edge.test".to_owned();
+        let challenge = Challenge { domain, digest };
+        let text = challenge.txt();
+        setup.challenges.set(certificate, &[challenge], setup.now);
+        text
+    };
+    let two = challenge("*.edge.test", [2; 32]);
+    let one = challenge("edge.test", [1; 32]);
+    let name_as_asked = "_ACME-challenge.edge.test";
     assert_eq!(
-        setup.ask(&query("_ACME-challenge.edge.test", Rtype::TXT)),
-        "NOERROR aa | _ACME-challenge.edge.test 0 TXT \"one\"; _ACME-challenge.edge.test 0 TXT \"two\""
+        setup.ask(&query(name_as_asked, Rtype::TXT)),
+        format!("NOERROR aa | {name_as_asked} 0 TXT \"{two}\"; {name_as_asked} 0 TXT \"{one}\"")
     );
     // Resolvers that ask step by step must not hear that the name does not exist.
     assert!(
