@@ -276,7 +276,7 @@ regions: [{{name: ams3}}]
 listeners: [{{name: https, address: \"127.0.0.1:{https}\", acme: [edge.test]}}]
 admin: {{address: \"127.0.0.1:{admin}\"}}
 certificates:
-  acme: {{directory_url: \"https://127.0.0.1:1/\", terms_of_service_agreed: true}}
+  acme: {{directory_url: \"https://127.0.0.1:1/\", terms_of_service_agreed: true, challenge: tls-alpn-01}}
   store: {{directory: {{path: store}}}}
   keys: [{{file: key}}]
 routes: []

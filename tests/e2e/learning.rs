@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use tests::{Client, Gateway, TestWorld, eventually};
+use tests::{Client, Gateway, TestWorld, eventually, silent_address};
 
 const SMALL: &str = "/assets/hello.txt";
 const LARGE: &str = "/assets/large.bin";
@@ -22,6 +22,7 @@ fn configuration(regions: Value, steering: Value, route: &Value) -> Value {
     configuration["regions"] = regions;
     configuration["peers"] = json!(["127.0.0.0/8"]);
     configuration["steering"] = steering;
+    configuration["steering"]["health"] = json!({"vote_age": "2h"});
     configuration["admin"]["token"] = json!({"file": "token"});
     for (key, value) in route.as_object().expect("a route is an object") {
         configuration["routes"][0][key] = value.clone();
@@ -40,9 +41,13 @@ fn prepare(directory: &Path) {
         .expect("files can be written");
 }
 
+fn silent() -> String {
+    format!("http://{}", silent_address())
+}
+
 /// Other regions that never answer count as up.
 fn patient() -> Value {
-    json!({"interval": "1h", "down_after": 1000})
+    json!({"interval": "1h", "timeout": "50ms", "down_after": 1000})
 }
 
 #[tokio::test]
@@ -160,8 +165,8 @@ async fn exploring_is_a_small_share_and_can_be_switched_off() {
     let explorers = async |share: f64| {
         let regions = json!([
             {"name": "ams3"},
-            {"name": "fra1", "address": "http://127.0.0.1:1"},
-            {"name": "sgp1", "address": "http://127.0.0.1:1"},
+            {"name": "fra1", "address": silent()},
+            {"name": "sgp1", "address": silent()},
         ]);
         let steering = json!({"health_check": patient(), "learning": {"explore": share}});
         let gateway = Gateway::start(&configuration(regions, steering, &json!({})), prepare).await;
@@ -198,12 +203,12 @@ async fn pair_with(
 ) -> (Gateway, Gateway) {
     let regions = |address: &str| {
         json!([
-            {"name": "ams3", "address": "http://127.0.0.1:1"},
+            {"name": "ams3", "address": silent()},
             {"name": "sgp1", "address": address, "public_url": public_url},
         ])
     };
     let steering = || json!({"health_check": patient(), "learning": {"explore": 0}});
-    let mut far = configuration(regions("http://127.0.0.1:1"), steering(), &route);
+    let mut far = configuration(regions(&silent()), steering(), &route);
     far["region"] = json!("sgp1");
     let far = Gateway::start(&far, prepare).await;
     let address = format!("http://{}", far.address("http"));
@@ -338,6 +343,7 @@ async fn a_client_over_tls_is_told_of_the_better_region() {
     })
     .await;
     let pem = std::fs::read(here.path("edge.pem")).expect("it was written");
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let client = reqwest::Client::builder()
         .tls_certs_only([reqwest::Certificate::from_pem(&pem).expect("it is PEM")])
         .resolve("edge.test", here.address("https"))

@@ -59,9 +59,12 @@ async fn data_with_a_residency_is_never_answered_elsewhere() {
     };
     let mut ams3 = Gateway::start(&configuration("ams3", ports), secret).await;
     let nyc3 = Gateway::start(&configuration("nyc3", ports), secret).await;
-    eventually("nyc3 sees ams3", async || {
+    eventually("nyc3 sees ams3, and knows that ams3 sees it", async || {
         let regions = nyc3.client("admin").get("/api/v1/regions").await.json();
-        regions[0]["status"] == "up"
+        let regions = regions.as_array().cloned().unwrap_or_default();
+        regions
+            .iter()
+            .all(|region| region["status"] == "up" && region["share"] == 1.0)
     })
     .await;
 

@@ -56,10 +56,10 @@ async fn a_route_may_send_clients_to_their_region_instead_of_carrying_them() {
     let mut configuration = Gateway::configuration();
     configuration["regions"] = json!([
         {"name": "ams3"},
-        {"name": "sgp1", "address": "http://127.0.0.1:9", "public_url": "https://sgp1.edge.test"},
+        {"name": "sgp1", "address": format!("http://{}", tests::silent_address()), "public_url": "https://sgp1.edge.test"},
     ]);
     configuration["routes"][0]["steering"] = json!("redirect");
-    // Nobody listens there, and that is not found out: a redirect does not ask the other region.
+    // Nobody answers there, and that is not found out: a redirect does not ask the other region.
     configuration["steering"] = json!({"health_check": {"down_after": 1000}});
     let gateway = Gateway::start(&configuration, |_| {}).await;
     let base = format!("http://{}", gateway.address("http"));

@@ -17,6 +17,7 @@ mod process;
 
 mod world;
 
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,18 @@ pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
         assert!(start.elapsed() < DEADLINE, "not in {DEADLINE:?}: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// An address where connections are taken and nobody ever answers, until the test's process ends.
+///
+/// # Panics
+///
+/// When no port is free.
+pub fn silent_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = listener.local_addr().expect("it is bound");
+    std::mem::forget(listener);
+    address
 }
 
 /// A program of this workspace, built beside the running test.

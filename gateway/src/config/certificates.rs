@@ -303,13 +303,16 @@ mod tests {
 
     const GOOD: &str = r#"
 region: ams3
-regions: [{name: ams3}]
+regions: [{name: ams3, addresses: [192.0.2.20]}]
 listeners: [{name: https, address: "127.0.0.1:0", acme: [edge.example.com, "*.edge.example.com"]}]
 certificates:
   acme: {directory_url: "https://ca.test/dir", contact: ["mailto:ops@example.com"], terms_of_service_agreed: true}
   store: {directory: {path: store}}
   keys: [{file: key}]
 routes: []
+dns:
+  listen: ["127.0.0.1:0"]
+  zones: [{name: edge.example.com, name_servers: [{name: ns1, region: ams3}]}]
 "#;
 
     fn check(from: &str, to: &str) -> Result<(), String> {

@@ -110,12 +110,12 @@ fn each_fault_is_one_line_that_names_file_line_key_and_reason() {
             "gateway.yaml:3: steering.health.outliers.failed_share: is a share",
         ),
         (
-            "{name: ams3}",
-            "{name: nyc3}",
+            "{name: ams3, addresses: [192.0.2.20]}",
+            "{name: nyc3, addresses: [192.0.2.20]}",
             r#"gateway.yaml:5: regions[1].name: "nyc3" is there twice"#,
         ),
         (
-            "{name: ams3}",
+            "{name: ams3, addresses: [192.0.2.20]}",
             "{name: ams3, colour: red}",
             "gateway.yaml:5: regions[1]",
         ),
@@ -137,32 +137,32 @@ fn each_fault_is_one_line_that_names_file_line_key_and_reason() {
         (
             "name: assets, match",
             "name: jobs, match",
-            r#"gateway.yaml:19: routes[1].name: "jobs" is there twice"#,
+            r#"gateway.yaml:26: routes[1].name: "jobs" is there twice"#,
         ),
         (
             "{name: jobs}}",
             "{name: jbos}}",
-            r#"gateway.yaml:19: routes[1].action.upstream.name: "jbos" is not among the upstreams"#,
+            r#"gateway.yaml:26: routes[1].action.upstream.name: "jbos" is not among the upstreams"#,
         ),
         (
             "regions: [nyc3]",
             "regions: [nyc9]",
-            r#"gateway.yaml:16: upstreams.jobs.regions[0]: "nyc9" is not among the regions"#,
+            r#"gateway.yaml:23: upstreams.jobs.regions[0]: "nyc9" is not among the regions"#,
         ),
         (
             "regions: [nyc3]",
             "regions: [ams3]",
-            "gateway.yaml:16: upstreams.jobs.endpoints: ams3 has this upstream",
+            "gateway.yaml:23: upstreams.jobs.endpoints: ams3 has this upstream",
         ),
         (
             "health_check: {}",
             "health_check: {interval: 5}",
-            "gateway.yaml:16: upstreams.jobs.health_check.interval: \"5\" is not a duration",
+            "gateway.yaml:23: upstreams.jobs.health_check.interval: \"5\" is not a duration",
         ),
         (
             "prefix: /jobs",
             "prefix: jobs",
-            r#"gateway.yaml:19: routes[1].match.path.prefix: "jobs" must start with /"#,
+            r#"gateway.yaml:26: routes[1].match.path.prefix: "jobs" must start with /"#,
         ),
         (
             "region: ams3",
@@ -175,44 +175,44 @@ fn each_fault_is_one_line_that_names_file_line_key_and_reason() {
             "gateway.yaml:8: listeners[0].address: ",
         ),
         (
-            "{name: ams3}",
+            "{name: ams3, addresses: [192.0.2.20]}",
             "{name: ams3, weight: 1.5}",
             "gateway.yaml:5: regions[1].weight: is the part of its users",
         ),
         (
             "upstreams:",
             "tenants: {acme: {hosts: [a.test], residency: {regions: [ams9]}}}\nupstreams:",
-            r#"gateway.yaml:15: tenants.acme.residency.regions[0]: "ams9" is not among the regions"#,
+            r#"gateway.yaml:22: tenants.acme.residency.regions[0]: "ams9" is not among the regions"#,
         ),
         (
             "upstreams:",
             "tenants: {a: {hosts: [x.test]}, b: {hosts: [X.test]}}\nupstreams:",
-            r#"gateway.yaml:15: tenants.b.hosts[0]: "X.test" is there twice"#,
+            r#"gateway.yaml:22: tenants.b.hosts[0]: "X.test" is there twice"#,
         ),
         (
             "upstreams:",
             "tenants: {acme: {hosts: ['*']}}\nupstreams:",
-            "gateway.yaml:15: tenants.acme.hosts[0]: every host cannot be one tenant's",
+            "gateway.yaml:22: tenants.acme.hosts[0]: every host cannot be one tenant's",
         ),
         (
             "upstreams:",
             "steering: {spill: {from: 1.0}}\nupstreams:",
-            "gateway.yaml:15: steering.spill.from: is a part of the capacity",
+            "gateway.yaml:22: steering.spill.from: is a part of the capacity",
         ),
         (
             "upstreams:",
             "steering: {preference: [{regions: [ams3]}]}\nupstreams:",
-            "gateway.yaml:15: steering.preference[0]: needs countries or networks",
+            "gateway.yaml:22: steering.preference[0]: needs countries or networks",
         ),
         (
             "{name: jobs, match",
             "{name: jobs, residency: {regions: []}, match",
-            "gateway.yaml:19: routes[1].residency.regions: needs at least one region",
+            "gateway.yaml:26: routes[1].residency.regions: needs at least one region",
         ),
         (
             "{name: jobs, match",
             "{name: jobs, preference: [ams3, ams3], match",
-            r#"gateway.yaml:19: routes[1].preference[1]: "ams3" is there twice"#,
+            r#"gateway.yaml:26: routes[1].preference[1]: "ams3" is there twice"#,
         ),
     ] {
         assert!(MINIMAL.contains(from), "{from}");
