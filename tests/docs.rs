@@ -128,7 +128,9 @@ fn markdown(directory: &str) -> Vec<String> {
 
 /// Pages whose commands are run.
 fn pages() -> Vec<Page> {
-    let mut names = vec!["README.md".to_owned(), "deploy/README.md".to_owned()];
+    let mut names = ["README.md", "deploy/README.md", "docs/steering.md"]
+        .map(str::to_owned)
+        .to_vec();
     names.extend(markdown("docs/tasks"));
     names.iter().map(|name| Page::read(name)).collect()
 }

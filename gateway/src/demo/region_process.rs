@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdin, Command};
@@ -101,6 +102,24 @@ impl RegionProcess {
         }
     }
 
+    /// Waits until this region gives every region all of its users.
+    pub async fn sees_all(&self) -> io::Result<()> {
+        let deadline = Instant::now() + START;
+        loop {
+            let regions = get(self.admin, "/api/v1/regions").await;
+            let regions = regions.and_then(|text| serde_json::from_str::<Vec<Value>>(&text).ok());
+            let is_up = |region: &Value| region["status"] == "up" && region["share"] == 1.0;
+            if regions.is_some_and(|regions| regions.iter().all(is_up)) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                let why = format!("{} does not see all regions up", self.name);
+                return Err(io::Error::other(why));
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Ends the process at once, as `kill -9` does.
     pub async fn kill(&mut self) -> io::Result<()> {
         match self.child.take() {
@@ -138,15 +157,22 @@ fn last_line(log: &str) -> &str {
 }
 
 async fn is_ready(admin: SocketAddr) -> bool {
+    get(admin, "/readyz").await.is_some()
+}
+
+/// The body of an answer of 200 from the private listener.
+async fn get(admin: SocketAddr, path: &str) -> Option<String> {
     let ask = async {
         let mut stream = TcpStream::connect(admin).await?;
-        stream.write_all(b"GET /readyz HTTP/1.0\r\n\r\n").await?;
-        let mut answer = Vec::new();
-        stream.take(64).read_to_end(&mut answer).await?;
-        io::Result::Ok(answer.starts_with(b"HTTP/1.0 200") || answer.starts_with(b"HTTP/1.1 200"))
+        let request = format!("GET {path} HTTP/1.0\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.take(1 << 20).read_to_string(&mut answer).await?;
+        io::Result::Ok(answer)
     };
-    matches!(
-        tokio::time::timeout(Duration::from_secs(1), ask).await,
-        Ok(Ok(true))
-    )
+    let asked = tokio::time::timeout(Duration::from_secs(1), ask).await;
+    let answer = asked.ok()?.ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?;
+    (status == "200").then(|| body.to_owned())
 }

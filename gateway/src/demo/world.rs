@@ -208,6 +208,10 @@ impl World {
         for region in &mut regions {
             region.ready().await?;
         }
+        // Whoever started first has found nobody at the others' addresses, and has to look again.
+        for region in &regions {
+            region.sees_all().await?;
+        }
         Ok(Self {
             store,
             compute,

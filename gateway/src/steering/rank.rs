@@ -54,7 +54,8 @@ impl Standing {
 
     /// Whether some of its users go elsewhere: which ones is a matter of their network.
     pub fn takes_a_part(&self) -> bool {
-        self.has_upstream && self.is_resident && self.quota() * self.spill.share < 1.0
+        let part = self.quota() * self.spill.share;
+        self.has_upstream && self.is_resident && self.status.is_usable() && part > 0.0 && part < 1.0
     }
 
     /// The part of its users that it gets if it has room.
