@@ -226,6 +226,35 @@ async fn a_killed_region_is_out_of_the_answers_within_three_seconds() {
     eventually("it is answered again", async || ask().await == SGP).await;
 }
 
+#[tokio::test]
+async fn an_order_to_drain_takes_a_region_out_of_the_answers_and_undraining_brings_it_back() {
+    let world = TestWorld::start().await;
+    let server = server(&world);
+    let ask = async || dig(server, "edge.test +short +subnet=36.66.0.1/24").await;
+    let order = async |arguments: &[&str]| {
+        let token = world.directory().join("admin-token");
+        let token = token.to_str().expect("text").to_owned();
+        let admin = world.ready().regions[0].admin.clone();
+        let all = [arguments, &["--admin", &admin, "--token-file", &token]].concat();
+        let (status, _, errors) = Gateway::command(world.directory(), "gateway", &all).await;
+        assert!(status.success(), "{arguments:?}: {errors}");
+    };
+    // Any of the gateways may be asked, so all of them must know.
+    let always = async |leads_there: bool| {
+        for _ in 0..8 {
+            if (ask().await == SGP) != leads_there {
+                return false;
+            }
+        }
+        true
+    };
+    assert_eq!(ask().await, SGP);
+    order(&["drain", "sgp1", "--reason", "new disks"]).await;
+    eventually("nobody is led there", async || always(false).await).await;
+    order(&["undrain", "sgp1"]).await;
+    eventually("users are led there again", async || always(true).await).await;
+}
+
 /// A resolver from Debian, which ends with the test.
 struct Unbound {
     address: SocketAddr,
