@@ -1,6 +1,6 @@
 //! Certificates for names that many clusters serve, had from an authority by ACME (RFC 8555).
 //!
-//! For each name one [`keeper`] runs in every gateway. All of them read the store; when a certificate is due
+//! For each name one `keeper` runs in every gateway. All of them read the store; when a certificate is due
 //! ([`renewal`]), one takes the [`lease`], makes the [`order`], answers the [`challenges`] through every
 //! region, and puts the result, sealed ([`envelope`], [`vault`]), where the others pick it up. Listeners
 //! serve what is in [`Issued`]: a self-signed placeholder before the first certificate, and never nothing.
