@@ -65,6 +65,7 @@ pub use config::{Config, ConfigFile, Standalone};
 pub use delivery::ClientAddress;
 pub use error::Error;
 pub use origin::{OriginStatus, RequestBody};
+pub use purge_log::PostToRegion;
 pub use request_path::write::WriteError;
 pub use respond::body::{AssetBody, AssetBodyError};
 pub use server::{AssetServer, Responding, StartError, request_body};

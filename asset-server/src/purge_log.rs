@@ -38,6 +38,7 @@ use tokio::sync::Notify;
 use self::answer::{Known, Name};
 use self::id::PurgeId;
 use self::peers::Peers;
+pub use self::peers::PostToRegion;
 use self::progress::Progress;
 use self::record::Record;
 use self::store::Store;
@@ -120,6 +121,11 @@ impl PurgeLog {
         });
         purges.clone().follow().await;
         Ok(purges)
+    }
+
+    /// Tells these regions of purges, too, over links of whoever embeds us.
+    pub(crate) fn tell_regions(&self, regions: Vec<String>, post: PostToRegion) {
+        self.peers.tell_regions(regions, post);
     }
 
     /// Removes here what a record covers. Everything that purges goes through this.

@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::mount::Mounts;
 use crate::origin::{ConnectError, OriginStatus, RequestBody, Source};
-use crate::purge_log::PurgeLog;
+use crate::purge_log::{PostToRegion, PurgeLog};
 use crate::request_path::First;
 use crate::respond::body::AssetBody;
 use crate::s3_events::{Buckets, ObjectEvent};
@@ -157,6 +157,11 @@ impl AssetServer {
     /// The paths that an object of a bucket is cached under.
     pub(crate) fn paths_of(&self, event: &ObjectEvent) -> Vec<String> {
         self.inner.buckets.paths(event)
+    }
+
+    /// Tells other regions of purges over links of the caller's, beside the configured peers. Once.
+    pub fn tell_regions_of_purges(&self, regions: Vec<String>, post: PostToRegion) {
+        self.inner.purges.tell_regions(regions, post);
     }
 
     /// `/api/v1/cache` and `/api/v1/purge` together, for a caller that guards both alike.

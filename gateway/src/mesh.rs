@@ -17,6 +17,8 @@ mod keys;
 
 mod path;
 
+mod purge;
+
 mod quality;
 
 mod link;
@@ -40,6 +42,7 @@ pub use self::message::Refusal;
 pub use self::metrics::{Carried, Metrics};
 pub use self::own_record::own_record;
 pub use self::path::{Path, Reach, choose};
+pub(crate) use self::purge::{PATH as PURGE_PATH, answer_purge, telling as telling_of_purges};
 pub use self::quality::Quality;
 pub use self::record::{Instance, Record, Version};
 pub(crate) use self::siblings::run as run_siblings;

@@ -109,6 +109,12 @@ async fn answer(
 ) -> Result<Response<ResponseBody>, Error> {
     let hops = from.hops;
     // What regions tell each other is never refused for want of room.
+    if let Some(region) = from
+        .region
+        .filter(|_| request.parts.uri.path() == mesh::PURGE_PATH)
+    {
+        return Ok(Box::pin(mesh::answer_purge(edge, region, request)).await);
+    }
     if record.is_check {
         return Ok(Box::pin(mesh::answer(edge, from.region, request)).await);
     }

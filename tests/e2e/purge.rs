@@ -123,3 +123,20 @@ async fn a_region_that_was_away_is_named_and_catches_up_before_it_serves() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_stranger_cannot_tell_a_region_of_a_purge() {
+    let world = TestWorld::start().await;
+    put(&world, "kept").await;
+    assert_eq!(pages(&world).await, ["kept"; 3]);
+    put(&world, "newer").await;
+    // Without a certificate of a region this is a path like any other.
+    let client = Client::new(&world.ready().regions[0].http, "127.0.0.1");
+    let request = client.request("POST", "/.well-known/edge/purge?local=true");
+    let body = format!(r#"[{{"key":"{PATH}"}}]"#);
+    let answer = client
+        .send(request.header("x-edge-hops", "1").body(body))
+        .await;
+    assert_eq!(answer.status, 404);
+    assert_eq!(pages(&world).await, ["kept"; 3]);
+}

@@ -31,8 +31,6 @@ pub(super) struct Plan<'a> {
     pub(super) bucket: &'a str,
     pub(super) credentials: PathBuf,
     pub(super) admin_token: PathBuf,
-    /// The other regions' names, and their private listeners as reached from this one.
-    pub(super) purge_peers: &'a [(String, SocketAddr)],
     pub(super) cache: PathBuf,
     /// Where drain orders outlive the process.
     pub(super) state: PathBuf,
@@ -54,11 +52,6 @@ pub(super) fn write(plan: &Plan<'_>, path: &Path) -> std::io::Result<()> {
     let name_servers: Vec<_> = (1..)
         .zip(plan.regions)
         .map(|(nth, (region, _))| json!({"name": format!("ns{nth}"), "region": region}))
-        .collect();
-    let purge_peers: Vec<_> = plan
-        .purge_peers
-        .iter()
-        .map(|(region, address)| json!({"region": region, "url": format!("http://{address}")}))
         .collect();
     let bucket = json!({
         "endpoint": plan.s3_endpoint,
@@ -124,11 +117,8 @@ pub(super) fn write(plan: &Plan<'_>, path: &Path) -> std::io::Result<()> {
             "mounts": [{"path": "/assets/", "origin": {"s3": bucket}}],
             "memory": {"size": "128MiB", "max_object": "64MiB"},
             "disk": {"path": plan.cache, "size": "1GiB"},
-            "purge": {
-                "log": {"s3": bucket},
-                "peers": purge_peers,
-                "token": {"file": plan.admin_token},
-            },
+            // The other regions hear of purges over the mesh.
+            "purge": {"log": {"s3": bucket}},
         }},
         "dns": {
             "listen": [plan.dns],

@@ -131,16 +131,11 @@ impl World {
         let mut relays = Vec::new();
         let mut regions = Vec::new();
         for (from, name) in REGIONS.iter().enumerate() {
-            let (mut seen, mut purge_peers) = (Vec::new(), Vec::new());
+            let mut seen = Vec::new();
             for (to, other) in REGIONS.iter().enumerate() {
                 let address =
                     distant(mesh[to].addr(), name, other, options.distance, &mut relays).await?;
                 seen.push(((*other).to_owned(), address));
-                if to != from {
-                    let admin =
-                        distant(own[to].1, name, other, options.distance, &mut relays).await?;
-                    purge_peers.push(((*other).to_owned(), admin));
-                }
             }
             let store_address = store.addr();
             let store_address = distant(
@@ -180,7 +175,6 @@ impl World {
                 bucket: store.bucket(),
                 credentials,
                 admin_token: at("admin-token"),
-                purge_peers: &purge_peers,
                 cache: at(&format!("{name}-cache")),
                 state: at(&format!("{name}-state")),
                 compute_region: REGIONS[0],

@@ -154,6 +154,11 @@ impl Gateway {
         let roots = roots(&config.certificate_authorities)
             .map_err(|(file, source)| StartError::Roots { file, source })?;
         let settings = reload::settings(&config, &metrics, &roots);
+        // Peers with addresses of their own are told by these.
+        let tells_regions = matches!(
+            &config.asset_server,
+            Some(AssetServerConfig::Embedded(config)) if config.purge.peers.is_empty()
+        );
         let assets = match config.asset_server {
             None => None,
             Some(AssetServerConfig::Embedded(config)) => Some(Assets::Embedded(
@@ -205,6 +210,12 @@ impl Gateway {
             regions: config.regions,
         });
         reload::check_endpoints(&edge);
+        if let Some(Assets::Embedded(server)) = &edge.assets {
+            let (regions, post) = mesh::telling_of_purges(&edge);
+            if !regions.is_empty() && tells_regions {
+                server.tell_regions_of_purges(regions, post);
+            }
+        }
         if let Some(Assets::Remote(servers)) = &edge.assets {
             tokio::spawn(upstream::run_health_checks(
                 Arc::downgrade(servers),
