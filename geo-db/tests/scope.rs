@@ -119,3 +119,50 @@ fn networks_lead_where_their_addresses_do_and_scopes_are_true() {
         assert!(share >= 0.99, "{family}: {share}");
     }
 }
+
+/// With a city-level file in `GEO_DATABASE`: how often the built-in country data leads to the same region of all as that
+/// file does, and by how many milliseconds the model says that it is worse. Without one there is nothing to compare.
+#[test]
+fn the_embedded_data_leads_mostly_where_city_data_does() {
+    let Some(file) = std::env::var_os("GEO_DATABASE") else {
+        return;
+    };
+    let sources = Sources {
+        databases: vec![file.into()],
+        ..Sources::default()
+    };
+    let (city, country) = (
+        GeoDb::open(&sources).expect("the data can be read"),
+        GeoDb::embedded(),
+    );
+    for names in [&["nyc3", "ams3", "sgp1"][..], &[]] {
+        let all = catalogue().iter().map(RegionPoint::from);
+        let fleet: Vec<RegionPoint> = all
+            .filter(|region| names.is_empty() || names.contains(&region.name.as_str()))
+            .collect();
+        let costs = CostTable::new(&fleet).expect("the catalogue can be ranked");
+        let mut draw = Draw(4);
+        let (mut compared, mut agree, mut extra) = (0_u32, 0_u32, 0.0);
+        for _ in 0..SAMPLES {
+            let ip = draw.v4();
+            let truth = costs.nearest(&city.lookup(ip));
+            let guess = costs.nearest(&country.lookup(ip));
+            let (Some(best), Some(chosen)) = (truth.first(), guess.first()) else {
+                continue;
+            };
+            let there = truth.iter().find(|ranked| ranked.index == chosen.index);
+            let (Some(least), Some(taken)) = (best.rtt, there.and_then(|ranked| ranked.rtt)) else {
+                continue;
+            };
+            compared += 1;
+            agree += u32::from(best.index == chosen.index);
+            extra += (taken.as_secs_f64() - least.as_secs_f64()) * 1000.0;
+        }
+        println!(
+            "{} regions: {:.1} % of {compared} addresses agree, {:.2} ms more on average",
+            fleet.len(),
+            100.0 * f64::from(agree) / f64::from(compared.max(1)),
+            extra / f64::from(compared.max(1))
+        );
+    }
+}

@@ -278,3 +278,92 @@ async fn a_region_whose_upstream_is_gone_keeps_its_assets_and_gets_its_jobs_back
     })
     .await;
 }
+
+/// One gateway whose other regions are at these addresses.
+fn alone(others: &[(&str, String)], health: &Value) -> Value {
+    let mut configuration = Gateway::configuration();
+    let mut regions = vec![json!({"name": "ams3"})];
+    let other = |(name, address): &(&str, String)| json!({"name": name, "address": format!("http://{address}")});
+    regions.extend(others.iter().map(other));
+    configuration["regions"] = json!(regions);
+    configuration["steering"] = json!({
+        "health_check": {"interval": "200ms", "timeout": "100ms"},
+        "health": health,
+    });
+    configuration
+}
+
+async fn reasons(gateway: &Gateway) -> Vec<String> {
+    let regions = gateway.client("admin").get("/api/v1/regions").await.json();
+    let all = regions.as_array().cloned().unwrap_or_default();
+    let reason = |region: &Value| region["reason"].as_str().unwrap_or_default().to_owned();
+    all.iter().map(reason).collect()
+}
+
+#[tokio::test]
+async fn health_takes_out_no_more_regions_than_it_may() {
+    let nobody = || "127.0.0.1:1".to_owned();
+    let others = [("nyc3", nobody()), ("sgp1", nobody())];
+    let gateway = Gateway::start(&alone(&others, &json!({"max_removed": 0.3})), |_| {}).await;
+    eventually(
+        "one is down, and the other stays for want of more",
+        async || {
+            let mut seen = reasons(&gateway).await;
+            seen.sort();
+            seen == ["down", "fail_open", "up"]
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn when_all_fail_a_request_is_refused_or_tried_as_the_configuration_says() {
+    for (when_all_fail, status) in [("closed", 503), ("open", 502)] {
+        let others = [("nyc3", "127.0.0.1:1".to_owned())];
+        let health = json!({"when_all_fail": when_all_fail});
+        let mut configuration = alone(&others, &health);
+        configuration["upstreams"] = json!({"jobs": {"endpoints": [], "regions": ["nyc3"]}});
+        configuration["routes"][0] = json!({"name": "jobs", "match": {"path": {"prefix": "/jobs"}}, "action": {"upstream": {"name": "jobs"}}});
+        let gateway = Gateway::start(&configuration, |_| {}).await;
+        eventually("the only region that has jobs fails", async || {
+            reasons(&gateway).await.iter().any(|reason| reason != "up")
+        })
+        .await;
+        let answer = gateway.client("http").get("/jobs/1").await;
+        assert_eq!(answer.status, status, "{when_all_fail}");
+    }
+}
+
+#[tokio::test]
+async fn a_region_whose_carried_requests_fail_is_ejected_though_its_checks_are_good() {
+    let mut far = Gateway::configuration();
+    far["region"] = json!("sgp1");
+    far["regions"] = json!([{"name": "sgp1"}]);
+    far["peers"] = json!(["127.0.0.0/8"]);
+    // It takes connections and never answers.
+    let silent = format!("http://{}", tests::silent_address());
+    far["upstreams"] = json!({"jobs": {"endpoints": [silent], "timeouts": {"first_byte": "20ms"}}});
+    let jobs = json!({"name": "jobs", "match": {"path": {"prefix": "/jobs"}}, "action": {"upstream": {"name": "jobs"}}});
+    far["routes"] = json!([jobs]);
+    let far = Gateway::start(&far, |_| {}).await;
+
+    let others = [("sgp1", far.address("http").to_string())];
+    let mut near = alone(&others, &json!({}));
+    near["upstreams"] = json!({"jobs": {"endpoints": [], "regions": ["sgp1"]}});
+    near["routes"] = json!([jobs]);
+    let near = Gateway::start(&near, |_| {}).await;
+    eventually("it is up", async || reasons(&near).await == ["up", "up"]).await;
+    let client = near.client("http");
+    for _ in 0..25 {
+        assert_eq!(client.get("/jobs/1").await.status, 504);
+    }
+    eventually("it is ejected", async || {
+        reasons(&near).await == ["up", "ejected"]
+    })
+    .await;
+    assert!(
+        near.metric("gateway_region_ejections_total{region=\"sgp1\"}")
+            .await
+            >= 1.0
+    );
+}
