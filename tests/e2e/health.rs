@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tests::{Client, CuttableWay, Gateway, eventually};
+use tests::{Client, Gateway, Link, eventually};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -15,7 +15,7 @@ const ASSET: &str = "/assets/hello.txt";
 /// Three gateways with the default checks, each reaching each over a way that can be cut.
 struct Fleet {
     gateways: HashMap<&'static str, Gateway>,
-    ways: HashMap<(&'static str, &'static str), CuttableWay>,
+    ways: HashMap<(&'static str, &'static str), Link>,
     steering: Value,
 }
 
@@ -24,7 +24,7 @@ impl Fleet {
         let mut ways = HashMap::new();
         for from in REGIONS {
             for to in REGIONS {
-                ways.insert((from, to), CuttableWay::start().await);
+                ways.insert((from, to), Link::start().await);
             }
         }
         let mut fleet = Self {
@@ -153,6 +153,25 @@ async fn a_killed_region_leaves_the_world_within_three_seconds_no_request_fails_
     let climbed = back.elapsed();
     println!("climbed for {climbed:?}");
     assert!(climbed > Duration::from_secs(10), "within {climbed:?}");
+}
+
+/// Whose packets are dropped refuses nothing, so each look has to wait for its end.
+#[tokio::test]
+async fn a_region_that_falls_silent_leaves_the_world_a_little_later() {
+    let fleet = Fleet::start(json!({}), |_| Vec::new()).await;
+    let silenced = Instant::now();
+    for observer in ["ams3", "nyc3"] {
+        fleet.ways[&(observer, "sgp1")].silence();
+    }
+    for observer in ["ams3", "nyc3"] {
+        eventually("sgp1 is out for the world", async || {
+            fleet.region(observer, "sgp1").await["usable_for_world"] == false
+        })
+        .await;
+    }
+    let out = silenced.elapsed();
+    println!("out for the world after {out:?}");
+    assert!(out < Duration::from_secs(8), "only after {out:?}");
 }
 
 #[tokio::test]

@@ -5,8 +5,6 @@
 
 mod answer;
 
-mod cuttable;
-
 mod link;
 
 pub mod mesh;
@@ -22,7 +20,6 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 pub use self::answer::Answer;
-pub use self::cuttable::CuttableWay;
 pub use self::link::Link;
 pub use self::pebble::{Pebble, Txt};
 pub use self::process::Gateway;
