@@ -30,6 +30,7 @@ test: tools ## All tests; whole-system tests start real processes on free ports
 	@$(call need,kdig,knot-dnsutils)
 	@[ -x /usr/sbin/unbound ] || { $(call need,unbound,unbound) }
 	@$(call need,pebble,pebble)
+	@$(call need,openssl,openssl)
 	$(CARGO) build --locked --workspace --bins
 	if command -v cargo-nextest >/dev/null; then \
 	  $(CARGO) nextest run --locked --workspace && $(CARGO) test --locked --workspace --doc; \
