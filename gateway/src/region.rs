@@ -37,7 +37,7 @@ pub use self::capabilities::Capabilities;
 pub use self::condition::{Condition, Verdict, share, share_for_world};
 pub use self::drains::Drains;
 pub use self::health::{Health, HealthPolicy, Observation, Status};
-pub(crate) use self::health_check::{PATH as HEALTH_PATH, look, run as run_health_checks};
+pub(crate) use self::health_check::{look, run as run_health_checks};
 pub use self::hearsay::Hearsay;
 pub use self::load::Load;
 pub use self::outlier::{Outlier, OutlierPolicy, Traffic};

@@ -30,7 +30,7 @@ use crate::error::{Error, Verdict};
 use crate::forward::{CARRIED_HOPS, CARRIED_TO, Forwarded, Outgoing, ResponseBody, to_upstream};
 use crate::gateway::{Assets, Edge, Settings};
 use crate::mesh;
-use crate::region::{HEALTH_PATH, RegionIndex};
+use crate::region::RegionIndex;
 use crate::request_id::{self, REQUEST_ID};
 use crate::rescue;
 use crate::route::{Action, Outside, Route, SteeringMode};
@@ -79,7 +79,7 @@ pub async fn respond(
     };
 
     let path = request.parts.uri.path();
-    record.is_check = from_region && (path == mesh::EXCHANGE_PATH || path == HEALTH_PATH);
+    record.is_check = from_region && path == mesh::EXCHANGE_PATH;
     let from = From { region, hops };
 
     // From here down anything may fail; from here up there is always a response.

@@ -14,9 +14,6 @@ use super::{Observation, RegionIndex};
 use crate::gateway::Edge;
 use crate::mesh;
 
-/// Where gateways of the version before answer each other.
-pub(crate) const PATH: &str = "/.well-known/edge/health";
-
 /// The part of the interval after which a failure is looked at again, as a divisor.
 const CONFIRM: u32 = 4;
 
